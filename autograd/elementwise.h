@@ -1,0 +1,25 @@
+// Differentiable pointwise operations. Inputs of one call share dtype and device; shapes are equal unless stated.
+#pragma once
+
+#include "autograd/graph.h"
+#include "tensor/scalar/activation.h"
+
+namespace relume {
+
+Tensor activate(const Tensor& x, Activation act);  // act(x)
+inline Tensor gelu(const Tensor& x) { return activate(x, gelu_activation); }  // x * Phi(x), the exact erf form
+inline Tensor silu(const Tensor& x) { return activate(x, silu_activation); }
+inline Tensor leaky_relu(const Tensor& x, double slope) { return activate(x, leaky_relu_activation(slope)); }
+
+Tensor add(const Tensor& x, const Tensor& y);
+Tensor sub(const Tensor& x, const Tensor& y);
+Tensor mul(const Tensor& x, const Tensor& y);
+Tensor scale(const Tensor& x, double factor);
+
+// x [..., R, C] + table [R, C] (or [C]), the table repeated over the leading axes: a bias, a position embedding.
+Tensor add_rows(const Tensor& x, const Tensor& table);
+
+// x[..., c] * scale[c] + shift[c] with constants; shift may be empty (zeros).
+Tensor channel_affine(const Tensor& x, const std::vector<double>& scale, const std::vector<double>& shift);
+
+}  // namespace relume

@@ -1,0 +1,31 @@
+// Progress of long work on standard error: one line rewritten in place on a terminal, otherwise a line now and then.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace relume {
+
+class Progress {
+ public:
+  // `total` units of work, named for the reader ("step", "picture").
+  Progress(std::string what, int64_t total);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  // `done` units so far; `fraction` of the whole when it is not done / total (a time limit); `note` goes to the end of the line.
+  void update(int64_t done, const std::string& note) { update(done, double(done) / double(total_), note); }
+  void update(int64_t done, double fraction, const std::string& note);
+  double seconds() const;
+
+ private:
+  void print(const std::string& line, bool last);
+  std::string what_, line_;
+  int64_t total_;
+  bool terminal_;
+  std::chrono::steady_clock::time_point start_, printed_;
+};
+
+}  // namespace relume

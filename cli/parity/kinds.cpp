@@ -1,0 +1,10 @@
+#include "cli/parity/kinds.h"
+
+namespace relume::parity {
+
+void register_kinds(Kinds& kinds) {
+  register_swinir_kinds(kinds);
+  register_degrade_kinds(kinds);
+}
+
+}  // namespace relume::parity

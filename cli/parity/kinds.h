@@ -1,0 +1,20 @@
+// What can be run: one function per kind of case. A kind computes from the case's config, weights and inputs, and hands every
+// result to the report; it never looks at what is expected.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "cli/parity/case.h"
+#include "cli/parity/report.h"
+
+namespace relume::parity {
+
+using Kind = void (*)(const Case&, Report&);
+using Kinds = std::map<std::string, Kind>;
+
+void register_kinds(Kinds& kinds);          // all of them
+void register_swinir_kinds(Kinds& kinds);   // swinir, swinir_rstb, swinir_droppath, swinir_adamw, swinir_full
+void register_degrade_kinds(Kinds& kinds);  // degrade_codeformer, degrade_jpeg, degrade_filter_resize
+
+}  // namespace relume::parity

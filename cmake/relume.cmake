@@ -1,0 +1,47 @@
+# Build rules shared by every folder: flags, and the two functions that declare a library and a test program.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Release, Debug or RelWithDebInfo" FORCE)
+endif()
+
+find_program(RELUME_CCACHE ccache)
+if(RELUME_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${RELUME_CCACHE})
+endif()
+
+# Every target of this project takes its flags from here. No -ffast-math: results are the same wherever the code runs;
+# -fno-math-errno and -fno-trapping-math only let loops be vectorised (design D2). -Wrestrict is off because GCC 12 raises it
+# falsely for std::string concatenation (GCC bug 105651).
+add_library(relume_flags INTERFACE)
+target_include_directories(relume_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(relume_flags INTERFACE -Wall -Wextra -Wshadow -Wno-missing-field-initializers -Wno-restrict
+  -fno-math-errno -fno-trapping-math
+  $<IF:$<BOOL:${RELUME_NATIVE}>,-march=native,-march=x86-64-v3>
+  $<$<BOOL:${RELUME_WERROR}>:-Werror>)
+if(RELUME_SANITIZE)
+  target_compile_options(relume_flags INTERFACE -fsanitize=${RELUME_SANITIZE} -fno-omit-frame-pointer -g1)
+  target_link_options(relume_flags INTERFACE -fsanitize=${RELUME_SANITIZE})
+endif()
+
+# relume_library(name SOURCES files... NEEDS targets...): the library relume::name of the folder `name`. What stands after
+# PRIVATE in NEEDS does not reach whoever links it.
+function(relume_library name)
+  cmake_parse_arguments(arg "" "" "SOURCES;NEEDS" ${ARGN})
+  add_library(relume_${name} STATIC ${arg_SOURCES})
+  add_library(relume::${name} ALIAS relume_${name})
+  target_link_libraries(relume_${name} PUBLIC relume_flags ${arg_NEEDS})
+endfunction()
+
+# relume_test(name SOURCES files... NEEDS targets...): a GoogleTest program; its cases become ctest entries, skips included.
+function(relume_test name)
+  cmake_parse_arguments(arg "" "" "SOURCES;NEEDS" ${ARGN})
+  add_executable(${name}_test ${arg_SOURCES})
+  target_link_libraries(${name}_test PRIVATE relume_flags ${arg_NEEDS} relume::test_support GTest::gtest)
+  target_precompile_headers(${name}_test PRIVATE <gtest/gtest.h> <string> <vector>)
+  gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST TEST_PREFIX ${name}. PROPERTIES TIMEOUT 600
+    ENVIRONMENT "RELUME_SOURCE_DIR=${PROJECT_SOURCE_DIR};RELUME_COMMAND=$<TARGET_FILE:relume>")
+endfunction()

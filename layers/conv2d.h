@@ -1,0 +1,35 @@
+// Conv2d: channels last, weight [out, kh, kw, in] in memory, [out, in, kh, kw] on disk.
+#pragma once
+
+#include "autograd/conv.h"
+#include "layers/module.h"
+
+namespace relume {
+
+struct Conv2dShape {
+  int64_t in = 0, out = 0;
+  int kernel = 3;
+  bool bias = true;
+};
+
+// Stride 1, zero padding that keeps the size.
+class Conv2d : public Module {
+ public:
+  Conv2d(Module* parent, std::string name, Conv2dShape s)
+      : Module(parent, std::move(name)),
+        weight(parameter("weight", {s.out, s.kernel, s.kernel, s.in}, StoredAs::conv)),
+        bias(s.bias ? parameter("bias", {s.out}) : Tensor()),
+        options_(ConvOptions::same(s.kernel)) {}
+
+  // x [N, H, W, in] to act(conv(x)) + residual [N, H, W, out].
+  Tensor operator()(const Tensor& x, Activation act = {}, const Tensor& residual = {}) const {
+    return with_path([&] { return conv2d(x, weight, bias, options_, act, residual); });
+  }
+
+  Tensor weight, bias;
+
+ private:
+  ConvOptions options_;
+};
+
+}  // namespace relume

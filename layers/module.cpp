@@ -1,0 +1,119 @@
+#include "layers/module.h"
+
+#include <algorithm>
+#include <cstring>
+#include <unordered_set>
+
+namespace relume {
+
+Module::Module(Module* parent, std::string name) : parent_(parent), name_(std::move(name)) {
+  if (parent_) parent_->entries_.push_back({Entry::Kind::child, {}, this});
+}
+
+std::string Module::path() const {
+  const std::string above = parent_ ? parent_->path() : "";
+  return above.empty() || name_.empty() ? above + name_ : above + "." + name_;
+}
+
+void Module::collect(const std::string& prefix, Entry::Kind kind, std::vector<NamedTensor>& out) const {
+  for (const Entry& e : entries_) {
+    if (e.kind == Entry::Kind::child)
+      e.child->collect(e.child->name_.empty() ? prefix : prefix + e.child->name_ + ".", kind, out);
+    else if (e.kind == kind)
+      out.push_back({prefix + e.tensor.name, e.tensor.tensor, e.tensor.stored_as});
+  }
+}
+
+std::vector<NamedTensor> Module::parameters() const {
+  std::vector<NamedTensor> out;
+  collect("", Entry::Kind::parameter, out);
+  return out;
+}
+
+std::vector<NamedTensor> Module::buffers() const {
+  std::vector<NamedTensor> out;
+  collect("", Entry::Kind::buffer, out);
+  return out;
+}
+
+int64_t Module::parameter_count() const {
+  int64_t count = 0;
+  for (const NamedTensor& p : parameters()) count += p.tensor.numel();
+  return count;
+}
+
+void Module::set_training(bool training) {
+  training_ = training;
+  for (const Entry& e : entries_)
+    if (e.child) e.child->set_training(training);
+}
+
+Tensor Module::parameter(const std::string& name, const Shape& shape, StoredAs stored_as) {
+  const Tensor t = require_grad(Tensor::empty(shape));
+  entries_.push_back({Entry::Kind::parameter, {name, t, stored_as}});
+  return t;
+}
+
+void Module::buffer(const std::string& name, Tensor value) { entries_.push_back({Entry::Kind::buffer, {name, std::move(value)}}); }
+
+Shape stored_shape(const Shape& shape, StoredAs stored_as) {
+  return stored_as == StoredAs::conv ? Shape{shape[0], shape[3], shape[1], shape[2]} : shape;
+}
+
+namespace {
+// [a, b, c] to [a, c, b] for 4-byte elements: [O, taps, I] and [O, I, taps].
+Tensor swapped(const Tensor& t, int64_t a, int64_t b, int64_t c, const Shape& shape) {
+  Tensor out = Tensor::empty(shape, t.dtype());
+  const auto* from = static_cast<const char*>(t.raw());
+  auto* to = static_cast<char*>(out.raw());
+  const int64_t size = size_of(t.dtype());
+  for (int64_t i = 0; i < a; ++i)
+    for (int64_t j = 0; j < b; ++j)
+      for (int64_t k = 0; k < c; ++k) std::memcpy(to + ((i * c + k) * b + j) * size, from + ((i * b + j) * c + k) * size, size_t(size));
+  return out;
+}
+}  // namespace
+
+Tensor to_stored(const Tensor& t, StoredAs stored_as) {
+  if (stored_as == StoredAs::same) return t.contiguous();
+  const Shape& s = t.shape();
+  return swapped(t.contiguous(), s[0], s[1] * s[2], s[3], stored_shape(s, stored_as));
+}
+
+void load_strict(const Module& module, const TensorSource& source) {
+  const std::vector<NamedTensor> parameters = module.parameters(), buffers = module.buffers();
+  std::unordered_set<std::string> known;
+  std::string problems;
+  const auto note = [&](const std::string& line) { problems += "\n  " + line; };
+  const auto compare = [&](const NamedTensor& expected, bool required) {
+    known.insert(expected.name);
+    const TensorInfo* found = source.find(expected.name);
+    const Shape shape = stored_shape(expected.tensor.shape(), expected.stored_as);
+    if (!found && required) note(detail::concat("missing: ", expected.name, " ", shape));
+    if (found && !(found->shape == shape)) note(detail::concat("shape of ", expected.name, ": ", found->shape, ", expected ", shape));
+    if (found && required && !is_float(found->dtype)) note(detail::concat("type of ", expected.name, ": ", found->dtype, ", expected a float"));
+  };
+  for (const NamedTensor& p : parameters) compare(p, true);
+  for (const NamedTensor& b : buffers) compare(b, false);
+  for (const TensorInfo& t : source.tensors())
+    if (!known.contains(t.name)) note(detail::concat("unexpected: ", t.name, " ", t.shape));
+  RELUME_CHECK(problems.empty(), source.where(), ": does not fit this network; is it the checkpoint of another configuration?", problems);
+
+  for (const NamedTensor& p : parameters) {
+    Tensor value = source.read(p.name).to(DType::f32);
+    if (p.stored_as == StoredAs::conv) {
+      const Shape& s = p.tensor.shape();  // [O, kh, kw, I]; the file holds [O, I, kh, kw]
+      value = swapped(value, s[0], s[3], s[1] * s[2], s);
+    }
+    p.tensor.copy_from(value.to(p.tensor.device()));
+  }
+}
+
+std::vector<NamedTensor> stored_state(const Module& module) {
+  std::vector<NamedTensor> out;
+  for (const NamedTensor& p : module.parameters()) out.push_back({p.name, to_stored(p.tensor.detach().to(Device{}), p.stored_as)});
+  for (const NamedTensor& b : module.buffers()) out.push_back({b.name, b.tensor.to(Device{})});
+  return out;
+}
+
+}  // namespace relume

@@ -1,0 +1,131 @@
+#include "tensor/core/storage.h"
+
+#include <sys/mman.h>
+
+#include <array>
+#include <cstdlib>
+#include <map>
+#include <new>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace relume {
+
+namespace {
+
+// Caching pool for the CPU. Freed blocks are kept and handed out again to requests they fit within an eighth, because a network
+// asks for the same sizes at every step and fresh pages cost a fault each. Before new memory is mapped, cached blocks of at least
+// the same total are given back, so that resident memory follows the live peak.
+class CpuAllocator final : public Allocator {
+ public:
+  void* allocate(int64_t bytes) override {
+    const int64_t size = rounded(bytes);
+    const std::lock_guard lock(mutex_);
+    void* pointer = take_cached(size);
+    if (!pointer) {
+      make_room(size);
+      pointer = std::aligned_alloc(size >= huge ? huge : alignment, size_t(size));
+      if (!pointer) fail_out_of_memory(size);
+      if (size >= huge) madvise(pointer, size_t(size), MADV_HUGEPAGE);  // a hint: fewer page faults for big maps
+      owned_[pointer] = size;
+    }
+    in_use_ += owned_[pointer];
+    peak_ = std::max(peak_, in_use_);
+    return pointer;
+  }
+
+  void release(void* pointer, int64_t) noexcept override {
+    const std::lock_guard lock(mutex_);
+    const int64_t size = owned_[pointer];
+    in_use_ -= size;
+    cached_ += size;
+    free_.emplace(size, pointer);
+  }
+
+  int64_t bytes_in_use() const override { return locked(in_use_); }
+  int64_t peak_bytes() const override { return locked(peak_); }
+  void reset_peak() override {
+    const std::lock_guard lock(mutex_);
+    peak_ = in_use_;
+  }
+  void trim() override {
+    const std::lock_guard lock(mutex_);
+    while (!free_.empty()) drop(std::prev(free_.end()));
+  }
+
+ private:
+  static constexpr int64_t alignment = 64, huge = int64_t(2) << 20;
+
+  static int64_t rounded(int64_t bytes) {
+    const int64_t unit = bytes >= huge ? huge : bytes >= 4096 ? 4096 : alignment;
+    return std::max<int64_t>(alignment, (bytes + unit - 1) / unit * unit);
+  }
+  [[noreturn]] void fail_out_of_memory(int64_t size) const {
+    throw Error("out of memory: " + human_bytes(double(size)) + " asked for, " + human_bytes(double(in_use_)) +
+                " in use; use a smaller picture, tile, batch or network");
+  }
+  void* take_cached(int64_t size) {
+    const auto found = free_.lower_bound(size);
+    if (found == free_.end() || found->first > size + size / 8) return nullptr;
+    void* pointer = found->second;
+    cached_ -= found->first;
+    free_.erase(found);
+    return pointer;
+  }
+  void make_room(int64_t size) {
+    if (size < huge) return;
+    for (int64_t freed = 0; freed < size && !free_.empty();) {
+      const auto largest = std::prev(free_.end());
+      if (largest->first < huge) break;
+      freed += largest->first;
+      drop(largest);
+    }
+  }
+  void drop(std::multimap<int64_t, void*>::iterator block) {
+    cached_ -= block->first;
+    owned_.erase(block->second);
+    std::free(block->second);
+    free_.erase(block);
+  }
+  int64_t locked(const int64_t& value) const {
+    const std::lock_guard lock(mutex_);
+    return value;
+  }
+
+  mutable std::mutex mutex_;
+  std::map<void*, int64_t> owned_;           // every block we hold, with its size
+  std::multimap<int64_t, void*> free_;
+  int64_t in_use_ = 0, cached_ = 0, peak_ = 0;
+};
+
+CpuAllocator& cpu_allocator() {
+  static CpuAllocator* pool = new CpuAllocator;  // never destroyed: tensors of static lifetime may outlive any order of ours
+  return *pool;
+}
+
+std::array<Allocator*, device_kinds>& allocators() {
+  static std::array<Allocator*, device_kinds> table{&cpu_allocator(), nullptr};
+  return table;
+}
+
+}  // namespace
+
+Allocator& allocator(Device device) {
+  Allocator* found = allocators()[size_t(device.kind)];
+  RELUME_CHECK(found, "device ", device, " is not part of this build (configure with -DRELUME_CUDA=ON)");
+  return *found;
+}
+
+void set_allocator(DeviceKind kind, Allocator* replacement) { allocators()[size_t(kind)] = replacement; }
+
+Storage::Storage(Device device, int64_t bytes) : device_(device), data_(allocator(device).allocate(bytes)), bytes_(bytes) {}
+
+Storage::Storage(Device device, void* pointer, int64_t bytes, std::shared_ptr<void> owner)
+    : device_(device), data_(pointer), bytes_(bytes), owner_(std::move(owner)) {}
+
+Storage::~Storage() {
+  if (!owner_) allocator(device_).release(data_, bytes_);
+}
+
+}  // namespace relume

@@ -1,0 +1,73 @@
+// Storage: one block of memory shared by tensors, with a version counter and derived copies.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "tensor/core/device.h"
+
+namespace relume {
+
+// Memory of one device. allocate() returns 64-byte aligned memory or throws an Error naming the bytes asked for and in use.
+class Allocator {
+ public:
+  virtual ~Allocator() = default;
+  virtual void* allocate(int64_t bytes) = 0;
+  virtual void release(void* pointer, int64_t bytes) noexcept = 0;
+  virtual int64_t bytes_in_use() const = 0;
+  virtual int64_t peak_bytes() const = 0;   // highest bytes_in_use() since the last reset_peak()
+  virtual void reset_peak() = 0;
+  virtual void trim() = 0;                  // gives cached memory back to the system
+};
+Allocator& allocator(Device device);        // throws when the build has no such device
+void set_allocator(DeviceKind kind, Allocator* allocator);  // called by a backend's registration
+
+class Storage {
+ public:
+  Storage(Device device, int64_t bytes);
+  // Memory owned by someone else (a mapped file): kept alive by `owner`, never written.
+  Storage(Device device, void* pointer, int64_t bytes, std::shared_ptr<void> owner);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data() const { return data_; }
+  int64_t bytes() const { return bytes_; }
+  Device device() const { return device_; }
+  bool writable() const { return owner_ == nullptr; }
+
+  // Counts changes in place (optimiser steps, loads). Whoever writes into existing data calls bump_version().
+  uint64_t version() const { return version_.load(std::memory_order_acquire); }
+  void bump_version() { version_.fetch_add(1, std::memory_order_acq_rel); }
+
+  // A backend's derived copy of this data (packed convolution weights, D1), keyed by what it was derived for; an entry made
+  // from an older version is dropped. make() runs under the storage's lock, once per (key, version).
+  template <class Make>
+  std::shared_ptr<void> derived(uint64_t key, Make&& make) {
+    const std::lock_guard lock(derived_mutex_);
+    const uint64_t now = version();
+    std::erase_if(derived_, [&](const Derived& d) { return d.version != now; });
+    for (const Derived& d : derived_)
+      if (d.key == key) return d.value;
+    derived_.push_back({key, now, make()});
+    return derived_.back().value;
+  }
+
+ private:
+  struct Derived {
+    uint64_t key, version;
+    std::shared_ptr<void> value;
+  };
+  Device device_;
+  void* data_;
+  int64_t bytes_;
+  std::shared_ptr<void> owner_;
+  std::atomic<uint64_t> version_{0};
+  std::mutex derived_mutex_;
+  std::vector<Derived> derived_;
+};
+
+}  // namespace relume

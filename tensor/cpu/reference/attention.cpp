@@ -1,0 +1,128 @@
+#include "tensor/cpu/reference/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+namespace relume::cpu::reference {
+namespace {
+
+using kernels::WindowAttentionOptions;
+
+// A token of one window: where it stands in its window, its pixel, and its region of the shifted map.
+struct Token {
+  int64_t y, x, pixel;
+  int region;
+};
+
+// The label of one axis: slices [0, -window), [-window, -shift), [-shift, end) of the shifted map.
+int region_of(int64_t i, int64_t size, const WindowAttentionOptions& o) {
+  if (o.shift == 0 || i < size - o.window) return 0;
+  return i < size - o.shift ? 1 : 2;
+}
+
+// Calls f(tokens of the window) for every window of every map of the batch.
+template <class F> void for_each_window(const Tensor& qkv, const WindowAttentionOptions& o, F&& f) {
+  const int64_t batch = qkv.shape(0), height = qkv.shape(1), width = qkv.shape(2);
+  std::vector<Token> tokens;
+  for (int64_t n = 0; n < batch; ++n)
+    for (int64_t top = 0; top < height; top += o.window)
+      for (int64_t left = 0; left < width; left += o.window) {
+        tokens.clear();
+        for (int64_t y = 0; y < o.window; ++y)
+          for (int64_t x = 0; x < o.window; ++x) {
+            const int64_t from_y = (top + y + o.shift) % height, from_x = (left + x + o.shift) % width;
+            tokens.push_back({y, x, (n * height + from_y) * width + from_x,
+                              3 * region_of(top + y, height, o) + region_of(left + x, width, o)});
+          }
+        f(tokens);
+      }
+}
+
+int64_t bias_row(const Token& i, const Token& j, int64_t window) {
+  return (i.y - j.y + window - 1) * (2 * window - 1) + (i.x - j.x + window - 1);
+}
+
+struct Inputs {
+  Inputs(const Tensor& qkv, const Tensor& table_, const WindowAttentionOptions& o_)
+      : o(o_),
+        channels(qkv.shape(3) / 3),
+        head_dim(channels / o.heads),
+        table_pitch(table_.pitch()),
+        pitch(qkv.pitch()),
+        data(qkv.data<double>()),
+        table(table_.data<double>()) {}
+  // part: 0 queries, 1 keys, 2 values.
+  int64_t at(const Token& t, int part, int head) const { return t.pixel * pitch + part * channels + head * head_dim; }
+  double score(const Token& i, const Token& j, int head) const {
+    double dot = 0;
+    for (int64_t d = 0; d < head_dim; ++d) dot += data[at(i, 0, head) + d] * data[at(j, 1, head) + d];
+    return o.scale * dot + table[bias_row(i, j, o.window) * table_pitch + head] + (i.region != j.region ? -100.0 : 0.0);
+  }
+
+  const WindowAttentionOptions& o;
+  int64_t channels, head_dim, table_pitch, pitch;
+  const double *data, *table;
+};
+
+}  // namespace
+
+void window_attention_forward(const Tensor& y, const Tensor& lse, const Tensor& qkv, const Tensor& table,
+                              const WindowAttentionOptions& o) {
+  const Inputs in(qkv, table, o);
+  double* out = y.data<double>();
+  double* denominators = lse ? lse.data<double>() : nullptr;
+  for_each_window(qkv, o, [&](const std::vector<Token>& tokens) {
+    std::vector<double> score(tokens.size());
+    for (int head = 0; head < o.heads; ++head)
+      for (const Token& i : tokens) {
+        double top = -std::numeric_limits<double>::infinity(), sum = 0;
+        for (size_t j = 0; j < tokens.size(); ++j) top = std::max(top, score[j] = in.score(i, tokens[j], head));
+        for (double& s : score) sum += s = std::exp(s - top);
+        for (int64_t d = 0; d < in.head_dim; ++d) {
+          double value = 0;
+          for (size_t j = 0; j < tokens.size(); ++j) value += score[j] * in.data[in.at(tokens[j], 2, head) + d];
+          out[i.pixel * y.pitch() + head * in.head_dim + d] = value / sum;
+        }
+        if (denominators) denominators[i.pixel * lse.pitch() + head] = top + std::log(sum);
+      }
+  });
+}
+
+void window_attention_backward(const Tensor& dqkv, const Tensor& dtable, const Tensor& dy, const Tensor& y, const Tensor& lse,
+                               const Tensor& qkv, const Tensor& table, const WindowAttentionOptions& o) {
+  const Inputs in(qkv, table, o);
+  const double *outer = dy.data<double>(), *out = y.data<double>(), *denominators = lse.data<double>();
+  double* grad = dqkv.data<double>();
+  const auto grad_at = [&](const Token& t, int part, int head) {
+    return grad + t.pixel * dqkv.pitch() + part * in.channels + head * in.head_dim;
+  };
+  for (int64_t row = 0; row < dqkv.rows(); ++row) std::fill_n(grad + row * dqkv.pitch(), dqkv.shape(-1), 0.0);
+  std::vector<double> dbias(table.rows() * o.heads);
+  for_each_window(qkv, o, [&](const std::vector<Token>& tokens) {
+    for (int head = 0; head < o.heads; ++head)
+      for (const Token& i : tokens) {
+        const double* dout = outer + i.pixel * dy.pitch() + head * in.head_dim;
+        double mean = 0;  // sum over j of p_ij * dp_ij
+        for (int64_t d = 0; d < in.head_dim; ++d) mean += dout[d] * out[i.pixel * y.pitch() + head * in.head_dim + d];
+        for (const Token& j : tokens) {
+          const double p = std::exp(in.score(i, j, head) - denominators[i.pixel * lse.pitch() + head]);
+          double dp = 0;
+          for (int64_t d = 0; d < in.head_dim; ++d) dp += dout[d] * in.data[in.at(j, 2, head) + d];
+          const double ds = p * (dp - mean);
+          dbias[bias_row(i, j, o.window) * o.heads + head] += ds;
+          for (int64_t d = 0; d < in.head_dim; ++d) {
+            grad_at(i, 0, head)[d] += o.scale * ds * in.data[in.at(j, 1, head) + d];
+            grad_at(j, 1, head)[d] += o.scale * ds * in.data[in.at(i, 0, head) + d];
+            grad_at(j, 2, head)[d] += p * dout[d];
+          }
+        }
+      }
+  });
+  if (!dtable) return;
+  for (int64_t row = 0; row < table.rows(); ++row)
+    std::copy_n(dbias.data() + row * o.heads, o.heads, dtable.data<double>() + row * dtable.pitch());
+}
+
+}  // namespace relume::cpu::reference

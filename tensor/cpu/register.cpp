@@ -1,0 +1,20 @@
+#include "tensor/cpu/register.h"
+
+#include "tensor/cpu/families.h"
+
+namespace relume {
+
+void register_cpu_kernels() {
+  cpu::register_memory_kernels();
+  cpu::register_elementwise_kernels();
+  cpu::register_reduce_kernels();
+  cpu::register_norm_kernels();
+  cpu::register_resample_kernels();
+  cpu::register_random_kernels();
+  cpu::register_optimizer_kernels();
+  cpu::register_attention_kernels();
+  cpu::register_matmul_kernels();
+  cpu::register_conv_kernels();
+}
+
+}  // namespace relume

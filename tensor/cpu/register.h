@@ -1,0 +1,6 @@
+// Fills the CPU column of every slot. Called once by an executable before it touches a tensor, through register_backends().
+#pragma once
+
+namespace relume {
+void register_cpu_kernels();
+}

@@ -1,0 +1,175 @@
+// Products of small matrices that stay in the cache, blocked in registers, on the compiler's vector types: one source for
+// AVX-512 and AVX2. Matrices are row-major f32 scratch whose widths are padded to a multiple of `lanes` and heights to
+// `row_block`.
+#pragma once
+
+#include <xmmintrin.h>
+
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+namespace relume::cpu {
+
+#ifdef __AVX512F__
+inline constexpr int lanes = 16, tile_vectors = 4;  // 32 registers: 16 sums, 4 vectors of b, the broadcasts of a
+#else
+inline constexpr int lanes = 8, tile_vectors = 2;  // 16 registers: 8 sums
+#endif
+inline constexpr int row_block = 8;  // rows of a tile divide it
+
+typedef float Vec __attribute__((vector_size(4 * lanes)));
+typedef float Quad __attribute__((vector_size(16)));
+
+// While it lives, results of this thread below the smallest normal float are 0, and so are such operands.
+class FlushSubnormals {
+ public:
+  FlushSubnormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+  ~FlushSubnormals() { _mm_setcsr(before_); }
+  FlushSubnormals(const FlushSubnormals&) = delete;
+  FlushSubnormals& operator=(const FlushSubnormals&) = delete;
+
+ private:
+  unsigned before_;
+};
+
+constexpr ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+template <class V = Vec> inline V load(const float* from) {
+  V v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+template <class V> inline void store(float* to, V v) { std::memcpy(to, &v, sizeof v); }
+inline Vec splat(float x) { return x - Vec{}; }
+inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
+
+// to[0, n) = scale * from[0, n), never touching a float beyond: the last vector overlaps the one before it.
+template <class V> inline void copy_vectors(float* to, const float* from, ptrdiff_t n, float scale) {
+  constexpr ptrdiff_t width = sizeof(V) / sizeof(float);
+  const V last = load<V>(from + n - width) * scale;
+  for (ptrdiff_t i = 0; i + width <= n; i += width) store(to + i, load<V>(from + i) * scale);
+  store(to + n - width, last);
+}
+inline void copy_row(float* to, const float* from, ptrdiff_t n, float scale) {
+  if (n >= lanes && n <= 2 * lanes) {  // the usual heads, without a loop
+    const Vec first = load(from) * scale, last = load(from + n - lanes) * scale;
+    store(to, first), store(to + n - lanes, last);
+    return;
+  }
+  if (n >= lanes) return copy_vectors<Vec>(to, from, n, scale);
+  if (n >= 4) return copy_vectors<Quad>(to, from, n, scale);
+  for (ptrdiff_t i = 0; i < n; ++i) to[i] = scale * from[i];
+}
+
+namespace detail {
+template <int offset, size_t... l> inline Vec interleave(Vec a, Vec b, std::index_sequence<l...>) {
+  return __builtin_shufflevector(a, b, int(offset + l / 2 + (l & 1) * lanes)...);
+}
+}  // namespace detail
+
+// Transposes lanes x lanes floats in registers. Each step rotates the bits of (row, column) by one:
+// out[2i + h][2c + b] = in[i + b*lanes/2][c + h*lanes/2].
+inline void transpose(Vec (&x)[lanes]) {
+  Vec y[lanes];
+#pragma GCC unroll 4
+  for (int step = 1; step < lanes; step *= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < lanes / 2; ++i) {
+      y[2 * i] = detail::interleave<0>(x[i], x[i + lanes / 2], std::make_index_sequence<lanes>());
+      y[2 * i + 1] = detail::interleave<lanes / 2>(x[i], x[i + lanes / 2], std::make_index_sequence<lanes>());
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i) x[i] = y[i];
+  }
+}
+
+// to [columns, rows] = from [rows, columns] transposed; rows and columns are multiples of lanes.
+inline void transpose(float* to, ptrdiff_t to_pitch, const float* from, ptrdiff_t from_pitch, ptrdiff_t rows,
+                      ptrdiff_t columns) {
+  for (ptrdiff_t i = 0; i < rows; i += lanes)
+    for (ptrdiff_t j = 0; j < columns; j += lanes) {
+      Vec x[lanes];
+#pragma GCC unroll 16
+      for (int l = 0; l < lanes; ++l) x[l] = load(from + (i + l) * from_pitch + j);
+      transpose(x);
+#pragma GCC unroll 16
+      for (int l = 0; l < lanes; ++l) store(to + (j + l) * to_pitch + i, x[l]);
+    }
+}
+
+// to[i] = the elements of row i of from(i, j), vectors of columns j, combined with combine(Vec, Vec). rows is a multiple of
+// lanes.
+template <class From, class Combine>
+inline void reduce_rows(float* to, ptrdiff_t rows, ptrdiff_t columns, From&& from, Combine&& combine) {
+  for (ptrdiff_t i = 0; i < rows; i += lanes) {
+    Vec x[lanes];
+    for (int l = 0; l < lanes; ++l) {
+      Vec all = from(i + l, 0);
+      for (ptrdiff_t j = lanes; j < columns; j += lanes) all = combine(all, from(i + l, j));
+      x[l] = all;
+    }
+    transpose(x);
+#pragma GCC unroll 4
+    for (int half = lanes / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+      for (int l = 0; l < half; ++l) x[l] = combine(x[l], x[l + half]);
+    store(to + i, x[0]);
+  }
+}
+
+// The left factor: element (row, k) is at data[row * row_step + k * depth_step], so a transposed matrix costs nothing.
+struct LeftFactor {
+  const float* data;
+  ptrdiff_t row_step, depth_step;
+};
+
+// Calls finish(i, j, init(i, j) + sum over k < depth of a(i, k) * b[k][j ..]) for every row i and every vector of columns j.
+struct ProductShape {
+  ptrdiff_t rows, columns, depth;  // multiples of row_block, of lanes, any
+};
+
+namespace detail {
+template <int rows, int vectors, class Init, class Finish> inline void tile(ptrdiff_t i, ptrdiff_t j, ptrdiff_t depth,
+                                                                            const LeftFactor& a, const float* b,
+                                                                            ptrdiff_t b_pitch, Init& init, Finish& finish) {
+  Vec sum[rows][vectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) sum[r][v] = init(i + r, j + v * lanes);
+  const float* left = a.data + i * a.row_step;
+  const float* right = b + j;
+  for (ptrdiff_t k = 0; k < depth; ++k, left += a.depth_step, right += b_pitch) {
+    Vec x[vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) x[v] = load(right + v * lanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) sum[r][v] += left[r * a.row_step] * x[v];
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) finish(i + r, j + v * lanes, sum[r][v]);
+}
+}  // namespace detail
+
+template <class Init, class Finish> inline void product(const ProductShape& shape, const LeftFactor& a, const float* b,
+                                                        ptrdiff_t b_pitch, Init&& init, Finish&& finish) {
+  const auto column_of_tiles = [&]<int rows, int vectors>(ptrdiff_t j) {
+    for (ptrdiff_t i = 0; i < shape.rows; i += rows)
+      detail::tile<rows, vectors>(i, j, shape.depth, a, b, b_pitch, init, finish);
+  };
+  ptrdiff_t left = shape.columns / lanes, j = 0;
+  for (; left >= tile_vectors; left -= tile_vectors, j += tile_vectors * lanes)
+    column_of_tiles.template operator()<4, tile_vectors>(j);
+  if constexpr (tile_vectors > 2) {
+    if (left == 3) return column_of_tiles.template operator()<4, 3>(j);
+    if (left == 2) return column_of_tiles.template operator()<8, 2>(j);
+  }
+  if (left == 1) column_of_tiles.template operator()<8, 1>(j);
+}
+
+}  // namespace relume::cpu

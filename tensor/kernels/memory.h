@@ -1,0 +1,21 @@
+// Slots that move and fill data. Tensors are dense or pitched (dense rows with one row pitch, see tensor/core/tensor.h).
+#pragma once
+
+#include "tensor/core/kernel.h"
+#include "tensor/core/tensor.h"
+
+namespace relume::kernels {
+
+// out = x, element by element, converting when the dtypes differ (floats to u8 are clamped to 0..255 and rounded half to even;
+// f32 to 16 bits rounds to nearest even). Any pair of dtypes, same shape, same device.
+inline Kernel<void(const Tensor& out, const Tensor& x)> copy{"copy"};
+
+// out = value everywhere, any dtype.
+inline Kernel<void(const Tensor& out, double value)> fill{"fill"};
+
+// A dense copy on another device. `on` is the CUDA side when either is CUDA.
+inline Kernel<void(const Tensor& out, const Tensor& x)> transfer{"transfer"};
+
+template <class F> void for_each_memory_slot(F&& f) { f(copy), f(fill), f(transfer); }
+
+}  // namespace relume::kernels

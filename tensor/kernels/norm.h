@@ -1,0 +1,21 @@
+// Slots of the normalisations. Statistics and their gradients are computed in f32 or better whatever the dtype (design D6).
+#pragma once
+
+#include "tensor/core/kernel.h"
+#include "tensor/core/tensor.h"
+
+namespace relume::kernels {
+
+// LayerNorm over the last axis: y = (x - mean) * rstd * weight + bias with rstd = 1 / sqrt(variance + eps), population variance.
+// x, y: [..., C] dense or pitched; weight, bias: [C]. stats: [rows, 2], mean and rstd per row (f64 for f64, else f32); undefined
+// when no gradient will be asked for.
+inline Kernel<void(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor& weight, const Tensor& bias, double eps)>
+    layer_norm_forward{"layer_norm_forward"};
+// dx, dweight, dbias may each be undefined: not wanted. dweight and dbias are overwritten.
+inline Kernel<void(const Tensor& dx, const Tensor& dweight, const Tensor& dbias, const Tensor& dy, const Tensor& x,
+                   const Tensor& stats, const Tensor& weight)>
+    layer_norm_backward{"layer_norm_backward"};
+
+template <class F> void for_each_norm_slot(F&& f) { f(layer_norm_forward), f(layer_norm_backward); }
+
+}  // namespace relume::kernels

@@ -1,0 +1,17 @@
+// Slots that reduce a tensor to one number. The result is the same for every number of threads: partial sums over fixed blocks,
+// in double on the CPU, added in order.
+#pragma once
+
+#include "tensor/core/kernel.h"
+#include "tensor/core/tensor.h"
+
+namespace relume::kernels {
+
+// out = sum of x; out is a scalar (shape []) of x's dtype or f64.
+inline Kernel<void(const Tensor& out, const Tensor& x)> sum{"sum"};
+// out = sum of (a - b)^2; b undefined means 0 (the squared norm of a). out as above.
+inline Kernel<void(const Tensor& out, const Tensor& a, const Tensor& b)> squared_error{"squared_error"};
+
+template <class F> void for_each_reduce_slot(F&& f) { f(sum), f(squared_error); }
+
+}  // namespace relume::kernels

@@ -1,0 +1,93 @@
+#include "base/text.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+namespace relume {
+namespace {
+
+using Strings = std::vector<std::string>;
+
+TEST(NearestName, FindsMisspellings) {
+  const Strings names{"window_size", "embed_dim", "depths", "lr"};
+  EXPECT_EQ(nearest_name("window_sise", names), "window_size");
+  EXPECT_EQ(nearest_name("windowsize", names), "window_size");
+  EXPECT_EQ(nearest_name("emebd_dim", names), "embed_dim");
+  EXPECT_EQ(nearest_name("depth", names), "depths");
+  EXPECT_EQ(nearest_name("rl", names), "lr");
+  EXPECT_EQ(nearest_name("colour", names), "");
+  EXPECT_EQ(nearest_name("x", names), "");
+  EXPECT_EQ(nearest_name("", names), "");
+  EXPECT_EQ(nearest_name("depths", {}), "");
+  EXPECT_EQ(nearest_name(std::string(100000, 'a'), names), "");
+}
+
+TEST(NearestName, AllowsAThirdOfTheLetters) {
+  EXPECT_EQ(nearest_name("abcdef", Strings{"abcdxy"}), "abcdxy");
+  EXPECT_EQ(nearest_name("abcdef", Strings{"abcxyz"}), "");
+  EXPECT_EQ(nearest_name("abcdef", Strings{"abxyef", "abcxef"}), "abcxef");
+}
+
+TEST(DidYouMean, IsEmptyWithoutANearName) {
+  EXPECT_EQ(did_you_mean("stepz", Strings{"steps"}), " (did you mean 'steps'?)");
+  EXPECT_EQ(did_you_mean("colour", Strings{"steps"}), "");
+}
+
+TEST(Split, KeepsEmptyParts) {
+  EXPECT_EQ(split("a,,b", ','), (Strings{"a", "", "b"}));
+  EXPECT_EQ(split(",", ','), (Strings{"", ""}));
+  EXPECT_EQ(split("a", ','), Strings{"a"});
+  EXPECT_EQ(split("", ','), Strings{});
+}
+
+TEST(Join, IsTheInverseOfSplit) {
+  EXPECT_EQ(join(Strings{"a", "", "b"}, ", "), "a, , b");
+  EXPECT_EQ(join(Strings{}, ", "), "");
+}
+
+TEST(GlobMatch, KnowsStarAndQuestionMark) {
+  EXPECT_TRUE(glob_match("swinir*", "swinir_tiny"));
+  EXPECT_TRUE(glob_match("swinir*", "swinir"));
+  EXPECT_TRUE(glob_match("*", ""));
+  EXPECT_TRUE(glob_match("a*b*c", "a.b.b.c"));
+  EXPECT_TRUE(glob_match("*.jpg", "a.b.jpg"));
+  EXPECT_TRUE(glob_match("a?c", "a.c"));
+  EXPECT_TRUE(glob_match("", ""));
+  EXPECT_FALSE(glob_match("swinir", "swinir_tiny"));
+  EXPECT_FALSE(glob_match("a?c", "ac"));
+  EXPECT_FALSE(glob_match("a.c", "abc"));
+  EXPECT_FALSE(glob_match("", "a"));
+  EXPECT_FALSE(glob_match("?", ""));
+  EXPECT_FALSE(glob_match("*b", "a"));
+}
+
+TEST(GlobMatch, ManyStarsEndSoon) {
+  std::string pattern;
+  for (int i = 0; i < 30; ++i) pattern += "a*";
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_FALSE(glob_match(pattern + "b", std::string(2000, 'a')));
+  EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), 1);
+}
+
+TEST(HumanBytes, UsesPowersOfThousand) {
+  EXPECT_EQ(human_bytes(0), "0 B");
+  EXPECT_EQ(human_bytes(999), "999 B");
+  EXPECT_EQ(human_bytes(1000), "1.0 kB");
+  EXPECT_EQ(human_bytes(999960), "1.0 MB");
+  EXPECT_EQ(human_bytes(1.5e9), "1.5 GB");
+  EXPECT_EQ(human_bytes(5e18), "5000.0 PB");
+}
+
+TEST(HumanSeconds, RoundsWithoutASixtiethSecond) {
+  EXPECT_EQ(human_seconds(0.25), "0.2 s");
+  EXPECT_EQ(human_seconds(47.2), "47 s");
+  EXPECT_EQ(human_seconds(59.7), "1 min 0 s");
+  EXPECT_EQ(human_seconds(200), "3 min 20 s");
+  EXPECT_EQ(human_seconds(7500), "2 h 05 min");
+  EXPECT_EQ(human_seconds(3599.6), "1 h 00 min");
+  EXPECT_EQ(human_seconds(1.0 / 0.0), "unknown");
+}
+
+}  // namespace
+}  // namespace relume

@@ -1,0 +1,88 @@
+#include "data/image.h"
+
+#include <fstream>
+
+#include "base/files.h"
+#include "data/convert.h"
+#include "tests/data/pictures.h"
+
+namespace relume {
+namespace {
+
+using test::difference, test::fixture, test::input_error, test::pattern, test::TemporaryFolder;
+
+TEST(Image, FilesRoundTrip) {
+  const TemporaryFolder folder;
+  write_image(folder / "a.png", pattern());
+  write_image(folder / "b.JPG", pattern());
+  write_jpeg(folder / "c.jpeg", pattern(), 95);
+  EXPECT_EQ(difference(read_image(folder / "a.png"), pattern()), 0);
+  EXPECT_EQ(difference(read_image(folder / "b.JPG"), read_image(folder / "c.jpeg")), 0);
+}
+
+TEST(Image, FormatIsFoundByContent) {
+  const TemporaryFolder folder;
+  write_png(folder / "mislabelled.jpg", pattern());
+  EXPECT_EQ(difference(read_image(folder / "mislabelled.jpg"), pattern()), 0);
+}
+
+TEST(Image, WhatIsNoPictureIsNamed) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "empty.png").close();
+  EXPECT_HAS(input_error([&] { read_image(folder / "empty.png"); }), "empty.png: the file is empty (0 bytes)");
+  std::ofstream(folder / "text.jpg") << "not a picture at all";
+  EXPECT_HAS(input_error([&] { read_image(folder / "text.jpg"); }),
+             "text.jpg: not a picture; supported are JPEG (.jpg, .jpeg) and PNG (.png)");
+  EXPECT_HAS(input_error([] { read_image(fixture("photo.webp")); }),
+             "photo.webp: WebP pictures are not read; supported are JPEG");
+  EXPECT_HAS(input_error([&] { read_image(folder / "missing.png"); }), "missing.png");
+  EXPECT_HAS(input_error([&] { read_image(folder.path()); }), "is a folder");
+}
+
+TEST(Image, RandomBytesBehindAMagicNeverCrash) {
+  uint32_t state = 1;
+  for (const std::string& head :
+       {encode_png(pattern()), encode_jpeg(pattern(), 75), read_file(fixture("photo_progressive.jpg"))})
+    for (int round = 0; round < 3000; ++round) {
+      std::string bytes = head;
+      for (int change = 0; change < 1 + round % 5; ++change) {
+        state = state * 1664525u + 1013904223u;
+        bytes[3 + (state >> 8) % (bytes.size() - 3)] = char(state >> 3);
+      }
+      try {
+        EXPECT_EQ(decode_image(bytes, "noise", {.max_pixels = 1 << 20}).shape(2), 3);
+      } catch (const InputError& e) {
+        EXPECT_HAS(e.what(), "noise: ");
+      }
+    }
+}
+
+TEST(Image, UnknownExtensionIsRefusedAndNothingWritten) {
+  const TemporaryFolder folder;
+  EXPECT_HAS(input_error([&] { write_image(folder / "a.gif", pattern()); }),
+             "a.gif: cannot write a picture under this name; supported are JPEG (.jpg, .jpeg) and PNG (.png)");
+  EXPECT_HAS(input_error([&] { write_image(folder / "b.png", Tensor::empty({2, 2, 3})); }), "png: expects a picture");
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(Convert, EightBitRoundTripsExactly) {
+  Tensor all = Tensor::empty({16, 16, 1}, DType::u8);
+  for (int i = 0; i < 256; ++i) all.data<uint8_t>()[i] = uint8_t(i);
+  const Tensor x = to_float(all);
+  for (int i = 0; i < 256; ++i) EXPECT_EQ(x.data<float>()[i], float(i) / 255.0f);
+  EXPECT_EQ(difference(to_u8_rounded(x), all), 0);
+}
+
+TEST(Convert, RoundsHalfToEvenTruncatesAndClamps) {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  const Tensor x = Tensor::of<float>({9}, {-1, 0.5f / 255, 1.5f / 255, 2.5f / 255, 0.9999f, 1, 7, nan, inf});
+  const int rounded[] = {0, 0, 2, 2, 255, 255, 255, 0, 255}, truncated[] = {0, 0, 1, 2, 254, 255, 255, 0, 255};
+  for (int i = 0; i < 9; ++i) {
+    EXPECT_EQ(to_u8_rounded(x).data<uint8_t>()[i], rounded[i]) << i;
+    EXPECT_EQ(to_u8_truncated(x).data<uint8_t>()[i], truncated[i]) << i;
+  }
+  EXPECT_HAS(input_error([&] { to_float(x); }), "to_float: expects a u8 cpu tensor, got f32");
+}
+
+}  // namespace
+}  // namespace relume

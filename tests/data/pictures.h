@@ -1,0 +1,84 @@
+// What the tests of data/ share: the pattern of tests/fixtures/make_pictures.py, fixture paths, messages of expected errors.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string>
+
+#include "base/error.h"
+#include "tensor/core/tensor.h"
+
+namespace relume::test {
+
+inline std::filesystem::path fixture(const std::string& name) {
+  const char* source = std::getenv("RELUME_SOURCE_DIR");
+  return std::filesystem::path(source ? source : ".") / "tests/fixtures/pictures" / name;
+}
+
+// A folder that vanishes with the test.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "relume_test_XXXXXX").string();
+    if (!mkdtemp(name.data())) throw Error("cannot create " + name);
+    path_ = name;
+  }
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline Tensor pattern(int64_t height = 17, int64_t width = 23) {
+  Tensor t = Tensor::empty({height, width, 3}, DType::u8);
+  uint8_t* p = t.data<uint8_t>();
+  for (int64_t y = 0; y < height; ++y)
+    for (int64_t x = 0; x < width; ++x) {
+      *p++ = uint8_t(7 * x + 3 * y);
+      *p++ = uint8_t(x * x + y);
+      *p++ = uint8_t(11 * y + x / 3);
+    }
+  return t;
+}
+
+inline int pixel(const Tensor& t, int64_t y, int64_t x, int64_t c) {
+  return t.data<uint8_t>()[(y * t.shape(1) + x) * t.shape(2) + c];
+}
+
+// Largest difference in grey levels; 1000 when the shapes differ.
+inline int difference(const Tensor& a, const Tensor& b) {
+  if (!(a.shape() == b.shape())) return 1000;
+  int largest = 0;
+  for (int64_t i = 0; i < a.numel(); ++i) largest = std::max(largest, std::abs(a.data<uint8_t>()[i] - b.data<uint8_t>()[i]));
+  return largest;
+}
+
+// The message of the InputError that `f` throws; fails the test when it throws none.
+template <class F> std::string input_error(F f) {
+  try {
+    f();
+  } catch (const InputError& e) {
+    return e.what();
+  } catch (const std::exception& e) {
+    ADD_FAILURE() << "expected an InputError, got: " << e.what();
+    return {};
+  }
+  ADD_FAILURE() << "expected an InputError, nothing was thrown";
+  return {};
+}
+
+#define EXPECT_HAS(text, part)                                                            \
+  do {                                                                                    \
+    const std::string text_ = (text);                                                     \
+    EXPECT_NE(text_.find(part), std::string::npos) << "'" << text_ << "' lacks " << part; \
+  } while (false)
+
+}  // namespace relume::test

@@ -1,0 +1,173 @@
+#include "tests/support/op_cases.h"
+
+#include <cmath>
+
+#include "autograd/attention.h"
+#include "autograd/conv.h"
+#include "autograd/elementwise.h"
+#include "autograd/matmul.h"
+#include "autograd/norm.h"
+#include "autograd/reduce.h"
+#include "autograd/resample.h"
+#include "autograd/shape.h"
+#include "tests/support/numbers.h"
+
+namespace relume::test {
+
+namespace {
+
+using Inputs = std::vector<Tensor>;
+
+OpCase linear_case(const std::string& name, const Shape& x, int64_t out, LinearOptions options = {}, bool residual = false) {
+  OpCase c{.name = "linear/" + name, .inputs = {{x}, {{out, x[-1]}}, {{out}}}};
+  if (residual) c.inputs.push_back({x.with(-1, out)});
+  c.run = [options, residual](const Inputs& in) {
+    LinearOptions o = options;
+    if (residual) o.residual = in[3];
+    return linear(in[0], in[1], in[2], o);
+  };
+  c.flops = 2.0 * double(x.numel() * out);
+  return c;
+}
+
+OpCase conv_case(const std::string& name, const Shape& x, const Shape& w, ConvOptions options, Activation act = {}, bool residual = false) {
+  const Shape y{x[0], (x[1] + options.top + options.bottom - w[1]) / options.stride + 1,
+                (x[2] + options.left + options.right - w[2]) / options.stride + 1, w[0]};
+  OpCase c{.name = "conv2d/" + name, .inputs = {{x}, {w}, {{w[0]}}}};
+  if (residual) c.inputs.push_back({y});
+  c.run = [options, act, residual](const Inputs& in) {
+    return conv2d(in[0], in[1], in[2], options, act, residual ? in[3] : Tensor());
+  };
+  c.flops = 2.0 * double(y.numel() * w[1] * w[2] * w[3]);
+  return c;
+}
+
+OpCase attention_case(const std::string& name, const Shape& map, WindowAttentionOptions options) {
+  const int64_t side = 2 * options.window - 1;
+  options.scale = 1 / std::sqrt(double(map[3] / options.heads));
+  OpCase c{.name = "window_attention/" + name, .inputs = {{map.with(3, 3 * map[3]), -2, 2}, {{side * side, options.heads}, -2, 2}}};
+  c.run = [options](const Inputs& in) { return window_attention(in[0], in[1], options); };
+  c.flops = 4.0 * double(map.numel()) * options.window * options.window;
+  return c;
+}
+
+OpCase unary_case(const std::string& name, const Shape& shape, std::function<Tensor(const Tensor&)> f, double off_zero = 0) {
+  return {.name = name, .inputs = {{shape, -4, 4, off_zero}}, .run = [f](const Inputs& in) { return f(in[0]); }};
+}
+
+OpCase pad_case(const std::string& name, const Shape& x, std::array<int64_t, 4> amounts, Border border) {
+  return unary_case("pad/" + name, x, [=](const Tensor& t) { return pad(t, amounts[0], amounts[1], amounts[2], amounts[3], border); });
+}
+
+std::vector<OpCase> small_cases() {
+  const ConvOptions same = ConvOptions::same(3);
+  std::vector<OpCase> cases{
+      unary_case("gelu", {3, 5, 7}, gelu),
+      unary_case("silu", {2, 17}, silu),
+      unary_case("leaky_relu", {1, 3, 5, 19}, [](const Tensor& x) { return leaky_relu(x, 0.2); }, 0.05),
+      unary_case("scale", {5, 3}, [](const Tensor& x) { return scale(x, -2.5); }),
+      unary_case("sum", {7, 11}, sum),
+      unary_case("reshape", {2, 3, 5}, [](const Tensor& x) { return reshape(x, {5, 6}); }),
+      unary_case("channel_affine", {2, 3, 5, 3}, [](const Tensor& x) { return channel_affine(x, {2, -1, 0.5}, {0.1, 0.2, -3}); }),
+      unary_case("channel_affine/no_shift", {7, 1}, [](const Tensor& x) { return channel_affine(x, {3}, {}); }),
+      unary_case("upsample_nearest/2", {2, 3, 5, 7}, [](const Tensor& x) { return upsample_nearest(x, 2); }),
+      unary_case("upsample_nearest/3", {1, 1, 2, 1}, [](const Tensor& x) { return upsample_nearest(x, 3); }),
+      unary_case("pixel_unshuffle", {2, 6, 4, 5}, [](const Tensor& x) { return pixel_unshuffle(x, 2); }),
+      unary_case("pixel_shuffle", {1, 3, 2, 18}, [](const Tensor& x) { return pixel_shuffle(x, 3); }),
+      pad_case("reflect", {2, 5, 4, 3}, {2, 1, 4, 3}, Border::reflect),
+      pad_case("zero", {1, 3, 2, 5}, {1, 0, 2, 3}, Border::zero),
+      pad_case("replicate", {1, 2, 3, 2}, {3, 2, 1, 4}, Border::replicate),
+      pad_case("crop", {2, 5, 7, 3}, {-1, -2, -2, 0}, Border::zero),
+      {.name = "add", .inputs = {{{3, 7}}, {{3, 7}}}, .run = [](const Inputs& in) { return add(in[0], in[1]); }},
+      {.name = "add/same", .inputs = {{{3, 7}}}, .run = [](const Inputs& in) { return add(in[0], in[0]); }},
+      {.name = "sub", .inputs = {{{2, 5, 3}}, {{2, 5, 3}}}, .run = [](const Inputs& in) { return sub(in[0], in[1]); }},
+      {.name = "mul", .inputs = {{{13}}, {{13}}}, .run = [](const Inputs& in) { return mul(in[0], in[1]); }},
+      {.name = "add_rows/bias", .inputs = {{{3, 5, 7}}, {{7}}}, .run = [](const Inputs& in) { return add_rows(in[0], in[1]); }},
+      {.name = "add_rows/table", .inputs = {{{2, 3, 4, 5}}, {{1, 12, 5}}}, .run = [](const Inputs& in) { return add_rows(in[0], in[1]); }},
+      {.name = "sum_squared_error", .inputs = {{{3, 5, 2}}, {{3, 5, 2}}}, .run = [](const Inputs& in) { return sum_squared_error(in[0], in[1]); }},
+      {.name = "layer_norm", .inputs = {{{2, 3, 180}, -3, 5}, {{180}}, {{180}}}, .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
+      {.name = "layer_norm/narrow", .inputs = {{{11, 3}}, {{3}}, {{3}}}, .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
+      // A standard deviation of 0.003: a wrong epsilon changes the result by a third.
+      {.name = "layer_norm/small_variance", .inputs = {{{5, 37}, -0.005, 0.005}, {{37}}, {{37}}}, .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
+      linear_case("one", {1, 1}, 1),
+      linear_case("odd", {7, 13}, 11),
+      linear_case("tail_block", {2, 67, 20}, 33),
+      linear_case("gelu", {3, 5, 18}, 7, {.act = gelu_activation}),
+      linear_case("residual", {2, 3, 9}, 9, {}, true),
+      linear_case("everything", {3, 5, 6}, 10, {.act = silu_activation, .sample_scale = Tensor::of<float>({3}, {1.25f, 0.f, 2.f})}, true),
+      {.name = "linear/no_bias", .inputs = {{{5, 3}}, {{4, 3}}}, .run = [](const Inputs& in) { return linear(in[0], in[1], {}); }},
+      conv_case("one", {1, 1, 1, 1}, {1, 1, 1, 1}, {}),
+      conv_case("3x3", {2, 5, 7, 3}, {5, 3, 3, 3}, same),
+      conv_case("3x3/wide", {1, 9, 6, 18}, {17, 3, 3, 18}, same),
+      conv_case("3x3/leaky", {1, 4, 5, 6}, {4, 3, 3, 6}, same, leaky_relu_activation(0.2)),
+      conv_case("3x3/silu_residual", {1, 4, 5, 6}, {6, 3, 3, 6}, same, silu_activation, true),
+      conv_case("3x3/residual", {2, 4, 5, 6}, {6, 3, 3, 6}, same, {}, true),
+      conv_case("1x1", {2, 3, 4, 7}, {3, 1, 1, 7}, {}),
+      conv_case("stride2", {1, 7, 8, 4}, {6, 3, 3, 4}, {2, 1, 1, 1, 1}),
+      conv_case("stride2/bottom_right", {1, 6, 8, 3}, {5, 3, 3, 3}, {2, 0, 0, 1, 1}),
+      conv_case("5x3/uneven_padding", {1, 6, 7, 2}, {3, 5, 3, 2}, {1, 1, 2, 3, 0}),
+      {.name = "conv2d/no_bias", .inputs = {{{1, 3, 3, 2}}, {{2, 3, 3, 2}}}, .run = [same](const Inputs& in) { return conv2d(in[0], in[1], {}, same); }},
+      attention_case("plain", {1, 8, 8, 12}, {.heads = 2, .window = 4}),
+      attention_case("shifted", {2, 8, 12, 10}, {.heads = 2, .window = 4, .shift = 2}),
+      attention_case("paper_heads", {1, 16, 8, 60}, {.heads = 2, .window = 8, .shift = 4}),
+      attention_case("one_window", {1, 4, 4, 6}, {.heads = 3, .window = 4, .shift = 2}),
+      attention_case("tiny", {1, 2, 2, 1}, {.heads = 1, .window = 1}),
+      attention_case("seven", {1, 7, 14, 5}, {.heads = 1, .window = 7, .shift = 3}),
+  };
+  for (OpCase& c : cases)
+    if (c.name.starts_with("window_attention")) c.gradient_tolerance = 2e-5;
+  return cases;
+}
+
+std::vector<OpCase> large_cases() {
+  const ConvOptions same = ConvOptions::same(3);
+  const Shape tokens{1, 64, 64, 180}, demo{16, 24, 24, 32};
+  std::vector<OpCase> cases{
+      linear_case("paper/qkv", tokens, 540),
+      linear_case("paper/proj", tokens, 180, {}, true),
+      linear_case("paper/fc1_gelu", tokens, 360, {.act = gelu_activation}),
+      linear_case("paper/fc2", {1, 64, 64, 360}, 180, {}, true),
+      conv_case("paper/conv_first", {1, 64, 64, 192}, {180, 3, 3, 192}, same),
+      conv_case("paper/body", tokens, {180, 3, 3, 180}, same, {}, true),
+      conv_case("paper/up1", {1, 128, 128, 64}, {64, 3, 3, 64}, same, leaky_relu_activation(0.2)),
+      conv_case("paper/up2", {1, 256, 256, 64}, {64, 3, 3, 64}, same, leaky_relu_activation(0.2)),
+      conv_case("paper/up3", {1, 512, 512, 64}, {64, 3, 3, 64}, same, leaky_relu_activation(0.2)),
+      conv_case("paper/last", {1, 512, 512, 64}, {3, 3, 3, 64}, same),
+      attention_case("paper/plain", tokens, {.heads = 6, .window = 8}),
+      attention_case("paper/shifted", tokens, {.heads = 6, .window = 8, .shift = 4}),
+      {.name = "layer_norm/paper", .inputs = {{tokens}, {{180}}, {{180}}}, .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
+      unary_case("upsample_nearest/paper", {1, 256, 256, 64}, [](const Tensor& x) { return upsample_nearest(x, 2); }),
+      unary_case("pixel_unshuffle/paper", {1, 512, 512, 3}, [](const Tensor& x) { return pixel_unshuffle(x, 8); }),
+      linear_case("demo/qkv", demo, 96),
+      conv_case("demo/body", demo, {32, 3, 3, 32}, same, {}, true),
+      attention_case("demo/shifted", demo, {.heads = 4, .window = 8, .shift = 4}),
+  };
+  for (OpCase& c : cases) c.pitched = false;
+  return cases;
+}
+
+}  // namespace
+
+const std::vector<OpCase>& op_cases() {
+  static const std::vector<OpCase> cases = small_cases();
+  return cases;
+}
+
+const std::vector<OpCase>& bench_cases() {
+  static const std::vector<OpCase> cases = large_cases();
+  return cases;
+}
+
+std::vector<Tensor> inputs_of(const OpCase& c, DType dtype) {
+  std::vector<Tensor> inputs;
+  for (const OpInput& in : c.inputs) {
+    const Tensor values = uniform(in.shape, 17 + inputs.size(), in.low, in.high, DType::f64);
+    double* v = values.data<double>();
+    for (int64_t i = 0; i < values.numel(); ++i)
+      if (std::abs(v[i]) < in.off_zero) v[i] = std::copysign(in.off_zero, v[i]);
+    inputs.push_back(values.to(DType::f32).to(dtype));  // through f32, so that f32 and f64 start from equal numbers
+  }
+  return inputs;
+}
+
+}  // namespace relume::test

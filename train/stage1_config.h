@@ -1,0 +1,88 @@
+// Configuration of a stage-one training: what `relume train` reads (design D10). Defaults are the paper's general recipe
+// (spec/diffbir.md 2.2, spec/degradation.md D3).
+#pragma once
+
+#include "configs/reader.h"
+#include "degrade/recipe.h"
+#include "models/swinir.h"
+
+namespace relume {
+
+struct Stage1DataConfig {
+  std::string pictures;    // a folder, or a text file with one path per line
+  std::string validation;  // the same; empty: no validation
+  std::string crop = "center";
+  int64_t size = 512;
+  bool flip = false;
+  int64_t max_side = 0;
+  int threads = 2;
+  double cache_gb = 1;
+
+  void fields(auto&& v) {
+    v("pictures", pictures, Required{}, "folder of pictures to train on, or a text file with one path per line");
+    v("validation", validation, "folder or list of held-out pictures; empty: no validation");
+    v("crop", crop, OneOf{{"none", "center", "random", "patch"}}, "how a square is taken from a picture");
+    v("size", size, Range{8, 8192}, "side of that square in pixels");
+    v("flip", flip, "mirror half of the squares");
+    v("max_side", max_side, Range{0, 65535}, "reduce larger pictures to this long side when they are read; 0: never");
+    v("threads", threads, Range{1, 256}, "threads that prepare batches");
+    v("cache_gb", cache_gb, Range{0, 1e6}, "memory for decoded pictures in gigabytes");
+  }
+};
+
+struct Stage1TrainConfig {
+  int64_t steps = 150000;
+  int64_t batch_size = 96;
+  double lr = 1e-4, weight_decay = 0;
+  std::array<double, 2> betas{0.9, 0.999};
+  double eps = 1e-8;
+  std::string schedule = "constant";
+  int64_t warmup_steps = 0;
+  double time_limit = 0;
+  bool activation_checkpointing = false;
+  int64_t log_every = 50, validate_every = 1000, checkpoint_every = 10000;
+
+  void fields(auto&& v) {
+    v("steps", steps, Range{0, 1e12}, "optimiser steps");
+    v("batch_size", batch_size, Range{1, 65536}, "pictures per step");
+    v("lr", lr, Range{0, 10}, "learning rate");
+    v("weight_decay", weight_decay, Range{0, 10}, "decoupled weight decay");
+    v("betas", betas, Range{0, 0.999999}, "decay of AdamW's two moments");
+    v("eps", eps, Range{1e-30, 1}, "AdamW's epsilon");
+    v("schedule", schedule, OneOf{{"constant", "cosine"}}, "course of the learning rate; cosine ends at zero");
+    v("warmup_steps", warmup_steps, Range{0, 1e9}, "steps of linear rise at the start");
+    v("time_limit", time_limit, Range{0, 1e9}, "stop after so many seconds, the schedule shortened to fit; 0: no limit");
+    v("activation_checkpointing", activation_checkpointing, "recompute each group in the backward pass: less memory, more time");
+    v("log_every", log_every, Range{1, 1e9}, "steps between lines of the log");
+    v("validate_every", validate_every, Range{1, 1e9}, "steps between validations");
+    v("checkpoint_every", checkpoint_every, Range{1, 1e12}, "steps between saved weights");
+  }
+};
+
+struct Stage1Config {
+  std::string output = "out/stage1";
+  bool overwrite = false;
+  int64_t seed = 231;
+  SwinIRConfig model;
+  Stage1DataConfig data;
+  WideRecipe degradation;
+  Stage1TrainConfig train;
+
+  void fields(auto&& v) {
+    v("output", output, "folder for the log, the resolved configuration and the weights");
+    v("overwrite", overwrite, "train into a folder that already holds trained weights, replacing them");
+    v("seed", seed, Range{0, 9e15}, "of every random number");
+    v("model", model, "the network");
+    v("data", data, "the pictures");
+    v("degradation", degradation, "how pictures are spoilt");
+    v("train", train, "the training");
+  }
+  void validate() const {
+    RELUME_CHECK(!output.empty(), "output is empty; name a folder");
+    RELUME_CHECK(model.output_is_input_size(), "stage one learns at the size of its input: model.unshuffle must be on, or model.sf 1");
+    const int multiple = model.unshuffle ? model.sf * model.window_size : model.outer_unshuffle;
+    RELUME_CHECK(data.size % multiple == 0, "data.size ", data.size, " is no multiple of ", multiple, ", which this network needs");
+  }
+};
+
+}  // namespace relume

@@ -1,0 +1,36 @@
+// Training and validation pairs of stage one.
+#pragma once
+
+#include <memory>
+
+#include "data/crop.h"
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "train/stage1_config.h"
+
+namespace relume {
+
+struct Batch {
+  Tensor lq, gt;  // f32 [N, size, size, 3] in [0, 1]
+};
+
+// Batches prepared ahead by threads. What a sample holds depends on (seed, step, index) alone.
+class Stage1Batches {
+ public:
+  explicit Stage1Batches(const Stage1Config& config);
+  Batch next();
+  double last_wait_seconds() const { return loader_->last_wait_seconds(); }
+
+ private:
+  Degraded sample(int64_t step, int64_t index);
+  Stage1Config config_;
+  CropOptions crop_;
+  FolderDataset pictures_;
+  SampleOrder order_;
+  std::unique_ptr<Loader<Degraded>> loader_;  // last: its threads use the members above
+};
+
+// Held-out pairs, degraded once with fixed draws: the middle of each picture, `size` x `size`, never resized.
+std::vector<Degraded> validation_pairs(const Stage1Config& config);
+
+}  // namespace relume
