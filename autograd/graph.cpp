@@ -34,10 +34,8 @@ void accumulate(GradNode& node, const Tensor& g, const char* from) {
     node.gradient = g;
     return;
   }
-  const Tensor before = node.gradient;
-  node.gradient = {};
-  const bool alone = before.storage().use_count() == 1;
-  const Tensor sum = alone ? before : empty_like(before);
+  const Tensor before = std::exchange(node.gradient, {});
+  const Tensor sum = before.is_sole_owner() ? before : empty_like(before);
   kernels::axpby.on(sum.device())(sum, 1, before, 1, g);
   node.gradient = sum;
 }

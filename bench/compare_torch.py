@@ -6,6 +6,7 @@
 Ours is the program stage1_bench of the build folder; PyTorch runs in NCHW and channels_last, eager, and for the forward
 also through torch.compile with frozen weights. All read the same weights and pictures, and must compute the same numbers.
 Every contender is a process of its own that sleeps while another runs; each round runs all of them once, in turning order.
+OMP_WAIT_POLICY is left as found, the same for all, and printed: whether spinning pays depends on how busy the machine is.
 
 Speed-up: PyTorch's median over ours, for the PyTorch contender with the best median.
 Working memory: peak resident memory of a fresh process less one copy of weights (with buffers) and optimiser state; the
@@ -189,7 +190,8 @@ def measure_memory(stage, mode, args):
 def machine():
     with open("/proc/cpuinfo") as f:
         model = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), platform.machine())
-    return f"{model}, {len(os.sched_getaffinity(0))} processors, Linux {platform.release()}"
+    policy = os.environ.get("OMP_WAIT_POLICY", "unset")
+    return f"{model}, {len(os.sched_getaffinity(0))} processors, Linux {platform.release()}; OMP_WAIT_POLICY {policy}"
 
 
 def load():

@@ -42,6 +42,6 @@ function(relume_test name)
   add_executable(${name}_test ${arg_SOURCES})
   target_link_libraries(${name}_test PRIVATE relume_flags ${arg_NEEDS} relume::test_support GTest::gtest)
   target_precompile_headers(${name}_test PRIVATE <gtest/gtest.h> <string> <vector>)
-  gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST TEST_PREFIX ${name}. PROPERTIES TIMEOUT 600
-    ENVIRONMENT "RELUME_SOURCE_DIR=${PROJECT_SOURCE_DIR};RELUME_COMMAND=$<TARGET_FILE:relume>")
+  gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST TEST_PREFIX ${name}. WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
+    PROPERTIES TIMEOUT 600 ENVIRONMENT "RELUME_COMMAND=$<TARGET_FILE:relume>")
 endfunction()

@@ -20,7 +20,7 @@ class Kernel {
   Fn* on(Device device) const {
     Fn* function = table_[int(device.kind)];
     RELUME_CHECK(function, name_, ": no kernel for ", device,
-                 " in this build (configure with -DRELUME_CUDA=ON, or move the tensor to the cpu)");
+                 " in this build; move the tensor to the cpu");
     calls_.fetch_add(1, std::memory_order_relaxed);
     return function;
   }

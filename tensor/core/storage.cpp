@@ -113,7 +113,7 @@ std::array<Allocator*, device_kinds>& allocators() {
 
 Allocator& allocator(Device device) {
   Allocator* found = allocators()[size_t(device.kind)];
-  RELUME_CHECK(found, "device ", device, " is not part of this build (configure with -DRELUME_CUDA=ON)");
+  RELUME_CHECK(found, "device ", device, " is not part of this build; use the cpu");
   return *found;
 }
 

@@ -61,6 +61,7 @@ class Tensor {
 
   const std::shared_ptr<Storage>& storage() const { return impl().storage; }
   std::shared_ptr<GradNode>& grad_slot() const { return impl().grad; }
+  bool is_sole_owner() const { return impl_.use_count() == 1 && impl_->storage.use_count() == 1; }  // no other handle or view
   bool same_storage(const Tensor& other) const { return impl_ && other.impl_ && impl().storage == other.impl().storage; }
 
  private:

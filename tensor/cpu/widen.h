@@ -1,7 +1,7 @@
 // 16-bit floats on the CPU are storage (design D2): kernels that have no 16-bit form run in f32 on widened copies.
 #pragma once
 
-#include "tensor/core/tensor.h"
+#include "tensor/kernels/memory.h"
 
 namespace relume::cpu {
 
@@ -16,7 +16,7 @@ class WidenedOutput {
   explicit WidenedOutput(const Tensor& out) : out_(out), wide_(is_half(out) ? Tensor::empty(out.shape()) : out) {}
   const Tensor& tensor() const { return wide_; }
   void store() const {
-    if (is_half(out_)) out_.copy_from(wide_);
+    if (is_half(out_)) kernels::copy.on(out_.device())(out_, wide_);
   }
 
  private:

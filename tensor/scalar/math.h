@@ -8,7 +8,6 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "tensor/scalar/hd.h"
 
@@ -60,7 +59,6 @@ RELUME_HD inline double exp(double x) { return ::exp(x); }
 
 // Natural logarithm, 1 ulp.
 RELUME_HD inline float log(float x) {
-  constexpr float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   const bool tiny = x < 0x1p-126f;
   const float scaled = tiny ? x * 0x1p23f : x;
   const uint32_t bits = detail::bits_of(scaled);
@@ -71,9 +69,9 @@ RELUME_HD inline float log(float x) {
                                      0.118881606f, -0.116756551f, 0.06746649f);
   float y = ::fmaf(square * f, p, ::fmaf(e, -2.12194440e-4f, -0.5f * square));
   y = ::fmaf(e, 0.693359375f, f + y);
-  y = x < infinity ? y : x;  // infinity and NaN
-  y = x < 0.0f ? nan : y;
-  return x == 0.0f ? -infinity : y;
+  y = x < INFINITY ? y : x;  // infinity and NaN
+  y = x < 0.0f ? NAN : y;
+  return x == 0.0f ? -INFINITY : y;
 }
 RELUME_HD inline double log(double x) { return ::log(x); }
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 
 #include "autograd/graph.h"
 #include "autograd/reduce.h"
@@ -46,7 +47,9 @@ TEST_P(OpCases, FloatAgreesWithReference) {
   const Outcome fast = run(c, inputs_of(c, DType::f32)), exact = run(c, inputs_of(c, DType::f64));
   EXPECT_LE(relative_l2(fast.y, exact.y), c.tolerance);
   for (size_t i = 0; i < exact.gradients.size(); ++i)
-    if (exact.gradients[i]) EXPECT_LE(relative_l2(fast.gradients[i], exact.gradients[i]), c.gradient_tolerance) << "gradient " << i;
+    if (exact.gradients[i]) {
+      EXPECT_LE(relative_l2(fast.gradients[i], exact.gradients[i]), c.gradient_tolerance) << "gradient " << i;
+    }
 }
 
 TEST_P(OpCases, GradientsAgreeWithCentralDifferences) {
@@ -91,7 +94,9 @@ TEST_P(OpCases, PitchedRowsGiveTheSame) {
     const Outcome wide = run(c, inputs);
     EXPECT_LE(relative_l2(wide.y, dense.y), 1e-6) << dtype;
     for (size_t i = 0; i < inputs.size(); ++i)
-      if (dense.gradients[i]) EXPECT_LE(relative_l2(wide.gradients[i], dense.gradients[i]), 1e-6) << dtype << " gradient " << i;
+      if (dense.gradients[i]) {
+        EXPECT_LE(relative_l2(wide.gradients[i], dense.gradients[i]), 1e-6) << dtype << " gradient " << i;
+      }
   }
 }
 
@@ -134,7 +139,7 @@ TEST(OpCoverage, EverySlotHasCpuKernelAndCase) {
   for (const OpCase& c : op_cases()) run(c, inputs_of(c, DType::f32));
   kernels::for_each_slot([&](const auto& slot) {
     const std::string name = slot.name();
-    if (name != "transfer") EXPECT_TRUE(slot.has(DeviceKind::cpu)) << name << " has no CPU kernel";
+    EXPECT_TRUE(slot.has(DeviceKind::cpu) || name == "transfer") << name << " has no CPU kernel";
     if (tested_elsewhere().contains(name)) return;
     EXPECT_GT(slot.calls(), before[name]) << name << " is used by no case: add one to tests/support/op_cases.cpp";
   });

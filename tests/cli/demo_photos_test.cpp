@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "tests/support/numbers.h"
 
 namespace relume {
 namespace {
@@ -15,12 +16,9 @@ namespace {
 class PhotoList : public testing::Test {
  protected:
   void SetUp() override {
-    std::filesystem::remove_all(folder_);
-    make_folder(folder_);
     write_file_atomically(folder_ / "a.jpg", "a");
     write_file_atomically(folder_ / "b.jpg", "b");
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   std::string a() const { return (folder_ / "a.jpg").string(); }
   std::string b() const { return (folder_ / "b.jpg").string(); }
@@ -37,7 +35,8 @@ class PhotoList : public testing::Test {
     }
   }
 
-  std::filesystem::path folder_ = std::filesystem::temp_directory_path() / "relume_demo_photos_test";
+  test::TemporaryFolder temporary_;
+  const std::filesystem::path folder_ = temporary_.path();
 };
 
 TEST_F(PhotoList, ReadsColumnsAndSkipsComments) {

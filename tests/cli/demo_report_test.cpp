@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tests/support/numbers.h"
 #include "base/files.h"
 
 namespace relume {
@@ -126,11 +127,10 @@ TEST(DemoReport, RefusesPicturesOfDifferentSizesAndNone) {
 }
 
 TEST(DemoReport, WritesTheFileAndItsFolder) {
-  const auto folder = std::filesystem::temp_directory_path() / "relume_demo_report_test";
-  std::filesystem::remove_all(folder);
+  const test::TemporaryFolder temporary;
+  const auto folder = temporary.path();
   write_demo_report(folder / "demo" / "report.html", small_report());
   EXPECT_EQ(read_file(folder / "demo" / "report.html"), demo_report_html(small_report()));
-  std::filesystem::remove_all(folder);
 }
 
 TEST(SvgChart, LeavesOutWhatCannotBeDrawn) {

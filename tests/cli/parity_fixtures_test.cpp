@@ -4,17 +4,13 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <sstream>
 
+#include "tests/support/numbers.h"
+
 namespace relume::parity {
 namespace {
-
-std::filesystem::path source_folder() {
-  const char* root = std::getenv("RELUME_SOURCE_DIR");
-  return root ? root : "";
-}
 
 void expect_all_pass(const std::filesystem::path& folder, const std::string& only) {
   Kinds kinds;
@@ -25,13 +21,12 @@ void expect_all_pass(const std::filesystem::path& folder, const std::string& onl
 }
 
 TEST(ParityFixtures, EveryCopiedCasePasses) {
-  if (source_folder().empty()) GTEST_SKIP() << "RELUME_SOURCE_DIR is not set";
-  expect_all_pass(source_folder() / "tests/fixtures/parity", "");
+  expect_all_pass(test::source_folder() / "tests/fixtures/parity", "");
 }
 
 TEST(ParityFixtures, ThePublicFolderPasses) {
-  const auto folder = source_folder() / "../shared/parity";
-  if (source_folder().empty() || !std::filesystem::exists(folder / "manifest.json"))
+  const auto folder = test::source_folder() / "../shared/parity";
+  if (!std::filesystem::exists(folder / "manifest.json"))
     GTEST_SKIP() << "../shared/parity is not beside the checkout";
   expect_all_pass(folder, "swinir*,degrade_codeformer,degrade_jpeg,degrade_filter_resize");
 }

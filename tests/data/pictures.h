@@ -2,7 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -11,31 +10,13 @@
 
 #include "base/error.h"
 #include "tensor/core/tensor.h"
+#include "tests/support/numbers.h"
 
 namespace relume::test {
 
 inline std::filesystem::path fixture(const std::string& name) {
-  const char* source = std::getenv("RELUME_SOURCE_DIR");
-  return std::filesystem::path(source ? source : ".") / "tests/fixtures/pictures" / name;
+  return source_folder() / "tests/fixtures/pictures" / name;
 }
-
-// A folder that vanishes with the test.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "relume_test_XXXXXX").string();
-    if (!mkdtemp(name.data())) throw Error("cannot create " + name);
-    path_ = name;
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline Tensor pattern(int64_t height = 17, int64_t width = 23) {
   Tensor t = Tensor::empty({height, width, 3}, DType::u8);

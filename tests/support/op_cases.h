@@ -27,6 +27,8 @@ struct OpCase {
   double flops = 0;                  // benchmarks only: of one forward pass
 };
 
+inline std::ostream& operator<<(std::ostream& out, const OpCase& c) { return out << c.name; }
+
 const std::vector<OpCase>& op_cases();     // small awkward shapes: 1, primes, no multiple of any tile
 const std::vector<OpCase>& bench_cases();  // the shapes of the paper's SwinIR at 512 x 512 and the demo's
 

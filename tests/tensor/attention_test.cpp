@@ -125,33 +125,26 @@ std::vector<double> rolled_and_partitioned(const Case& c, const Problem& p) {
 }
 
 TEST_P(WindowAttention, ReferenceIsTheRolledAndPartitionedFormula) {
-  if (GetParam().spread > 5) GTEST_SKIP() << "the second formulation subtracts no maximum";
   Problem p(GetParam(), DType::f64);
   p.forward();
-  EXPECT_LT(relative_l2(p.y, Tensor::of(p.y.shape(), rolled_and_partitioned(GetParam(), p))), 1e-14);
+  EXPECT_LT(relative_l2(p.y, Tensor::of(p.y.shape(), rolled_and_partitioned(GetParam(), p))), 1e-13);
 }
 
 TEST_P(WindowAttention, FastKernelsMatchTheReference) {
   Problem exact(GetParam(), DType::f64), fast(GetParam(), DType::f32);
   exact.forward(), fast.forward();
-  // Scores of size s carry rounding errors of s * 2^-24, and exp makes them relative errors of the probabilities.
-  const double slack = std::max(1.0, GetParam().spread * GetParam().spread);
-  EXPECT_LT(relative_l2(fast.y, exact.y), 2e-6 * slack);
+  EXPECT_LT(relative_l2(fast.y, exact.y), 2e-6);
   EXPECT_LT(relative_l2(fast.lse, exact.lse), 2e-6);
   exact.backward(), fast.backward();
   for (int part = 0; part < 3; ++part) {
     const int64_t channels = exact.y.shape(-1), begin = part * channels;
-    // A softmax over one token has no gradient but to its value: rounding noise, judged by its size.
+    // A softmax over one token is 1: the exact gradient is zero and has no relative error.
     if (GetParam().window == 1 && part < 2) continue;
-    EXPECT_LT(relative_l2(fast.dqkv.columns(begin, begin + channels), exact.dqkv.columns(begin, begin + channels)),
-              1e-5 * slack)
-        << "gradient of "
-        << (part == 0   ? "queries"
-            : part == 1 ? "keys"
-                        : "values");
+    EXPECT_LT(relative_l2(fast.dqkv.columns(begin, begin + channels), exact.dqkv.columns(begin, begin + channels)), 1e-5)
+        << "gradient of part " << part << " (queries, keys, values)";
   }
   if (GetParam().window > 1) {
-    EXPECT_LT(relative_l2(fast.dtable, exact.dtable), 1e-5 * slack);
+    EXPECT_LT(relative_l2(fast.dtable, exact.dtable), 1e-5);
   }
 }
 

@@ -8,7 +8,9 @@
 #include <cfloat>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <numbers>
+#include <string>
 
 #include "tensor/scalar/functors.h"
 

@@ -1,0 +1,154 @@
+// Our side of compare_torch.py: the paper's SwinIR behind the bench's line protocol (the PyTorch side is torch_stage1.py).
+//
+// Standard input takes one word a line and standard output gives one JSON object a line: the facts once the network stands,
+// `run` -> {"seconds", "value"}, `memory` -> bytes, `quit`.
+#include "autograd/reduce.h"
+#include "base/version.h"
+#include "data/checkpoint/safetensors.h"
+#include "models/swinir.h"
+#include "tensor/backends.h"
+#include "train/adamw.h"
+
+#include <omp.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <fstream>
+#include <iostream>
+#include <optional>
+#include <string>
+
+namespace relume {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Arguments {
+  std::string mode = "forward", weights, pictures;
+  int size = 512, threads = 2;
+};
+
+// VmRSS (resident now) or VmHWM (peak since the last reset) of this process.
+int64_t process_bytes(const std::string& field) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(field + ":")) return std::stoll(line.substr(field.size() + 1)) * 1024;
+  throw Error("/proc/self/status has no line " + field);
+}
+
+void reset_peak() {
+  std::ofstream refs("/proc/self/clear_refs");
+  refs << 5 << std::flush;
+  if (!refs) throw Error("cannot reset the peak of resident memory in /proc/self/clear_refs");
+}
+
+int64_t bytes_of(const std::vector<NamedTensor>& tensors) {
+  int64_t bytes = 0;
+  for (const NamedTensor& t : tensors) bytes += t.tensor.numel() * size_of(t.tensor.dtype());
+  return bytes;
+}
+
+// The sum of squares about the mean: what both sides must agree on.
+double variation(const Tensor& t) {
+  const float* v = t.data<float>();
+  double sum = 0, squares = 0;
+  for (int64_t i = 0; i < t.numel(); ++i) sum += v[i];
+  const double mean = sum / double(t.numel());
+  for (int64_t i = 0; i < t.numel(); ++i) squares += (v[i] - mean) * (v[i] - mean);
+  return squares;
+}
+
+class Contender {
+ public:
+  // Stochastic depth is off on both sides, so that they compute the same numbers and neither saves the work of a dropped
+  // branch.
+  explicit Contender(const Arguments& arguments) : network_({.drop_path_rate = 0}), train_(arguments.mode == "train") {
+    load_strict(network_, SafetensorsFile(arguments.weights));
+    const SafetensorsFile pictures(arguments.pictures);
+    lq_ = pictures.read("lq").clone(), gt_ = pictures.read("gt").clone();
+    RELUME_CHECK(lq_.shape() == Shape({1, arguments.size, arguments.size, 3}), arguments.pictures, ": lq is ", lq_,
+                 " with --size ", arguments.size);
+    network_.set_training(train_);
+    if (train_) optimiser_.emplace(network_.parameters(), AdamWOptions{.lr = 1e-4});
+  }
+
+  Json run() { return train_ ? train_step() : forward(); }
+
+  Json memory(int64_t baseline) const {
+    return {{"peak_bytes", process_bytes("VmHWM")},
+            {"weights_bytes", bytes_of(network_.parameters()) + bytes_of(network_.buffers())},
+            {"optimizer_bytes", optimiser_ ? 2 * bytes_of(optimiser_->parameters()) : 0},
+            {"baseline_bytes", baseline}};
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+  Json forward() {
+    const NoGrad no_grad;
+    const auto start = Clock::now();
+    const Tensor restored = network_(lq_);
+    const double seconds = since(start);
+    return {{"seconds", seconds}, {"value", variation(restored)}};
+  }
+
+  Json train_step() {
+    const auto start = Clock::now();
+    optimiser_->clear_gradients();
+    const Tensor loss = sum_squared_error(network_(lq_), gt_);
+    backward(loss);
+    optimiser_->step();
+    return {{"seconds", since(start)}, {"value", loss.item()}};
+  }
+
+  SwinIR network_;
+  bool train_;
+  Tensor lq_, gt_;
+  std::optional<AdamW> optimiser_;
+};
+
+Arguments parse(CLI::App& app, int argc, char** argv) {
+  Arguments a;
+  app.add_option("--mode", a.mode)->check(CLI::IsMember({"forward", "train"}));
+  app.add_option("--size", a.size, "height and width, a multiple of 64");
+  app.add_option("--threads", a.threads)->check(CLI::PositiveNumber);
+  app.add_option("--weights", a.weights, "safetensors file in the published layout")->required();
+  app.add_option("--pictures", a.pictures, "safetensors file with lq and gt [1, size, size, 3]")->required();
+  app.parse(argc, argv);
+  return a;
+}
+
+void serve(const Arguments& arguments) {
+  omp_set_num_threads(arguments.threads);
+  const int64_t baseline = process_bytes("VmRSS");
+  Contender contender(arguments);
+  reset_peak();
+  Json reply{{"version", "relume " + version_number()}, {"threads", omp_get_max_threads()}};
+  while (true) {
+    std::cout << reply.dump() << std::endl;
+    std::string word;
+    if (!std::getline(std::cin, word) || word == "quit") return;
+    RELUME_CHECK(word == "run" || word == "memory", "unknown word '", word, "'; expected run, memory or quit");
+    reply = word == "run" ? contender.run() : contender.memory(baseline);
+  }
+}
+
+}  // namespace
+}  // namespace relume
+
+int main(int argc, char** argv) {
+  CLI::App app{"The paper's SwinIR, timed for compare_torch.py", "stage1_bench"};
+  try {
+    relume::register_backends();
+    relume::serve(relume::parse(app, argc, argv));
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
+  } catch (const relume::Error& error) {
+    std::cerr << "stage1_bench: " << error.what() << std::endl;
+    return error.exit_code();
+  }
+}

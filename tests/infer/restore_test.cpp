@@ -1,0 +1,185 @@
+#include "infer/restore.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "base/files.h"
+#include "data/checkpoint/safetensors.h"
+#include "data/convert.h"
+#include "data/image.h"
+#include "tests/support/errors.h"
+#include "tests/support/numbers.h"
+#include "tests/support/pictures.h"
+
+namespace relume::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Keeps the size of its input and pads to 8; not the identity.
+SwinIRConfig small_network() {
+  return {.img_size = 8, .in_chans = 12, .embed_dim = 8, .depths = {2}, .num_heads = {2}, .window_size = 4, .sf = 1, .upsampler = "",
+          .unshuffle = false, .outer_unshuffle = 2};
+}
+
+void write_weights(const fs::path& path, const SwinIR& network, bool with_configuration = true) {
+  NamedTensors entries;
+  for (const NamedTensor& t : stored_state(network)) entries.emplace_back(t.name, t.tensor);
+  write_safetensors(path, entries, with_configuration ? std::map<std::string, std::string>{{"relume.swinir", to_yaml(network.config())}}
+                                                      : std::map<std::string, std::string>{});
+}
+
+// The network on the picture set into a larger black one, and the result's corner cut out, all by hand.
+Tensor by_hand(const SwinIR& network, const Tensor& picture, int64_t height, int64_t width) {
+  Tensor x = Tensor::zeros({1, height, width, 3});
+  const int64_t h = picture.shape(0), w = picture.shape(1), s = network.output_scale();
+  for (int64_t y = 0; y < h; ++y)
+    for (int64_t i = 0; i < w * 3; ++i) x.data<float>()[y * width * 3 + i] = float(picture.data<uint8_t>()[y * w * 3 + i]) / 255.f;
+  const NoGrad no_grad;
+  const Tensor restored = network(x);
+  Tensor out = Tensor::empty({h * s, w * s, 3});
+  for (int64_t y = 0; y < h * s; ++y)
+    std::memcpy(out.data<float>() + y * w * s * 3, restored.data<float>() + y * width * s * 3, size_t(w * s * 3) * sizeof(float));
+  return out;
+}
+
+class Restore : public testing::Test {
+ protected:
+  void SetUp() override {
+    network_.initialise(3);
+    write_weights(weights(), network_);
+  }
+  fs::path weights() const { return folder_ / "weights.safetensors"; }
+  RestoreOptions options(const std::string& in, const std::string& out) const {
+    return {.input = folder_ / in, .output = folder_ / out, .weights = weights()};
+  }
+  TemporaryFolder folder_;
+  SwinIR network_{small_network()};
+};
+
+TEST_F(Restore, PicturesArePaddedWithZerosAndCropped) {
+  const Tensor picture = natural_picture(13, 22, 1);
+  const Tensor restored = restore_picture(network_, picture);
+  ASSERT_EQ(restored.shape(), (Shape{13, 22, 3}));
+  EXPECT_TRUE(same_bits(restored, by_hand(network_, picture, 16, 24)));
+  EXPECT_TRUE(same_bits(restore_picture(network_, natural_picture(16, 8, 2)), by_hand(network_, natural_picture(16, 8, 2), 16, 8)));
+  EXPECT_EQ(restore_picture(network_, natural_picture(1, 1, 2)).shape(), (Shape{1, 1, 3}));
+}
+
+TEST_F(Restore, AnEnlargingNetworkEnlarges) {
+  const SwinIR network({.img_size = 8, .embed_dim = 8, .depths = {2}, .num_heads = {2}, .window_size = 4, .sf = 2, .unshuffle = false});
+  network.initialise(4);
+  const Tensor picture = natural_picture(6, 9, 1);
+  const Tensor restored = restore_picture(network, picture);
+  ASSERT_EQ(restored.shape(), (Shape{12, 18, 3}));
+  EXPECT_TRUE(same_bits(restored, by_hand(network, picture, 8, 12)));
+}
+
+TEST_F(Restore, WritesThePictureItComputed) {
+  const Tensor picture = natural_picture(20, 30, 1);
+  write_png(folder_ / "in.png", picture);
+  EXPECT_EQ(restore_files(options("in.png", "new/folder/out.png")), 1);
+  EXPECT_TRUE(same_bits(read_image(folder_ / "new/folder/out.png"), to_u8_truncated(restore_picture(network_, picture))));
+}
+
+TEST_F(Restore, KeepsTheStructureOfAFolder) {
+  make_folder(folder_ / "in/sea/night");
+  write_png(folder_ / "in/a.png", natural_picture(9, 8, 1));
+  write_jpeg(folder_ / "in/sea/b.jpg", natural_picture(8, 11, 2), 90);
+  write_png(folder_ / "in/sea/night/c.PNG", natural_picture(8, 8, 3));
+  write_file_atomically(folder_ / "in/notes.txt", "not a picture");
+  EXPECT_EQ(restore_files(options("in", "out")), 3);
+  EXPECT_EQ(read_image(folder_ / "out/a.png").shape(), (Shape{9, 8, 3}));
+  EXPECT_EQ(read_image(folder_ / "out/sea/b.png").shape(), (Shape{8, 11, 3}));
+  EXPECT_EQ(read_image(folder_ / "out/sea/night/c.png").shape(), (Shape{8, 8, 3}));
+  EXPECT_FALSE(fs::exists(folder_ / "out/notes.txt"));
+}
+
+TEST_F(Restore, APictureMayGoIntoAnExistingFolder) {
+  make_folder(folder_ / "out");
+  write_jpeg(folder_ / "in.jpg", natural_picture(8, 8, 2), 90);
+  restore_files(options("in.jpg", "out"));
+  EXPECT_TRUE(fs::exists(folder_ / "out/in.png"));
+}
+
+TEST_F(Restore, ExistingResultsAreRefusedBeforeAnythingIsComputed) {
+  make_folder(folder_ / "in");
+  make_folder(folder_ / "out");
+  write_png(folder_ / "in/a.png", natural_picture(8, 8, 1));
+  write_png(folder_ / "in/b.png", natural_picture(8, 8, 2));
+  write_file_atomically(folder_ / "out/b.png", "mine");
+  RestoreOptions o = options("in", "out");
+  o.weights = folder_ / "absent.safetensors";  // would be the next error
+  const std::string message = input_error([&] { restore_files(o); });
+  EXPECT_HAS(message, "out/b.png: exists already; give --overwrite");
+  EXPECT_FALSE(fs::exists(folder_ / "out/a.png"));
+  EXPECT_EQ(read_file(folder_ / "out/b.png"), "mine");
+  o.weights = weights(), o.overwrite = true;
+  EXPECT_EQ(restore_files(o), 2);
+  EXPECT_EQ(read_image(folder_ / "out/b.png").shape(), (Shape{8, 8, 3}));
+}
+
+TEST_F(Restore, ABrokenPictureIsReportedAndTheOthersRestored) {
+  make_folder(folder_ / "in");
+  for (const char* name : {"a", "b", "c"}) write_png(folder_ / "in" / (std::string(name) + ".png"), natural_picture(8, 8, 1));
+  const std::string whole = read_file(folder_ / "in/b.png");
+  write_file_atomically(folder_ / "in/b.png", std::string_view(whole).substr(0, whole.size() / 2));
+  const std::string message = input_error([&] { restore_files(options("in", "out")); });
+  EXPECT_HAS(message, "1 of 3 pictures could not be restored:\n  ");
+  EXPECT_HAS(message, "in/b.png: truncated PNG");
+  EXPECT_TRUE(fs::exists(folder_ / "out/a.png"));
+  EXPECT_TRUE(fs::exists(folder_ / "out/c.png"));
+  EXPECT_FALSE(fs::exists(folder_ / "out/b.png"));
+}
+
+TEST_F(Restore, RefusesWhatItCannotDo) {
+  make_folder(folder_ / "empty");
+  make_folder(folder_ / "twins");
+  write_png(folder_ / "in.png", natural_picture(8, 8, 1));
+  write_png(folder_ / "twins/a.png", natural_picture(8, 8, 1));
+  write_jpeg(folder_ / "twins/a.jpg", natural_picture(8, 8, 1), 90);
+  write_file_atomically(folder_ / "file", "");
+  EXPECT_HAS(input_error([&] { restore_files(options("absent.png", "out.png")); }), "absent.png: no such file or folder");
+  EXPECT_HAS(input_error([&] { restore_files(options("empty", "out")); }), "empty: holds no picture");
+  EXPECT_HAS(input_error([&] { restore_files(options("in.png", "out.bmp")); }), "out.bmp: cannot write a picture under this name");
+  EXPECT_HAS(input_error([&] { restore_files(options("twins", "out")); }), "would both become");
+  EXPECT_HAS(input_error([&] { restore_files(options("twins", "file")); }), "file: is a file; a folder of pictures needs a folder");
+  EXPECT_FALSE(fs::exists(folder_ / "out.bmp"));
+  EXPECT_FALSE(fs::exists(folder_ / "out"));
+}
+
+TEST_F(Restore, WeightsBuildTheNetworkTheyDescribe) {
+  const auto network = load_swinir(weights());
+  EXPECT_EQ(to_yaml(network->config()), to_yaml(network_.config()));
+  const Tensor picture = natural_picture(16, 16, 1);
+  EXPECT_TRUE(same_bits(restore_picture(*network, picture), restore_picture(network_, picture)));
+}
+
+TEST_F(Restore, WeightsWithoutAConfigurationTakeTheOneGiven) {
+  write_weights(weights(), network_, false);
+  write_file_atomically(folder_ / "network.yaml", to_yaml(network_.config()));
+  EXPECT_EQ(load_swinir(weights(), folder_ / "network.yaml")->config().embed_dim, 8);
+  EXPECT_HAS(input_error([&] { load_swinir(weights()); }), "\n  missing: conv_first.1.weight [180, 192, 3, 3]") << "the paper's network";
+}
+
+TEST_F(Restore, WeightsOfAnotherNetworkAreListed) {
+  SwinIRConfig other = network_.config();
+  other.embed_dim = 10, other.resi_connection = "3conv";
+  write_file_atomically(folder_ / "other.yaml", to_yaml(other));
+  const std::string message = input_error([&] { load_swinir(weights(), folder_ / "other.yaml"); });
+  EXPECT_EQ(message.find(weights().string() + ": does not fit this network"), 0u) << message;
+  EXPECT_EQ(occurrences(message, "\n  shape of conv_first.weight: [8, 12, 3, 3], expected [10, 12, 3, 3]"), 1) << message;
+  EXPECT_EQ(occurrences(message, "\n  missing: conv_after_body.0.weight [2, 10, 3, 3]"), 1) << message;
+  EXPECT_EQ(occurrences(message, "\n  unexpected: conv_after_body.weight [8, 8, 3, 3]"), 1) << message;
+}
+
+TEST_F(Restore, ADamagedConfigurationInTheWeightsIsAnErrorWithItsPlace) {
+  NamedTensors entries;
+  for (const NamedTensor& t : stored_state(network_)) entries.emplace_back(t.name, t.tensor);
+  write_safetensors(weights(), entries, {{"relume.swinir", "embed_dim: 8\nwindow_sise: 4\n"}});
+  EXPECT_HAS(input_error([&] { load_swinir(weights()); }), "weights.safetensors (stored configuration):2: unknown key 'window_sise'");
+}
+
+}  // namespace
+}  // namespace relume::test

@@ -1,0 +1,96 @@
+#include "tensor/core/tensor.h"
+
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "tensor/kernels/all.h"
+#include "tests/support/numbers.h"
+
+namespace relume {
+namespace {
+
+TEST(Shape, RefusesWhatCannotBe) {
+  EXPECT_THROW((Shape{2, -1}), InputError);
+  EXPECT_THROW((Shape{1, 1, 1, 1, 1, 1, 1}), InputError);
+  EXPECT_THROW((Shape{int64_t(1) << 40, int64_t(1) << 40}.numel()), InputError);
+  EXPECT_THROW((Shape{2, 3}[2]), InputError);
+  EXPECT_EQ((Shape{2, 3}[-1]), 3);
+  EXPECT_EQ(Shape{}.numel(), 1);
+}
+
+TEST(Tensor, PrintsWhatItIs) {
+  std::ostringstream out;
+  out << Tensor::zeros({1, 32, 32, 64}) << ' ' << Tensor();
+  EXPECT_EQ(out.str(), "f32 cpu [1, 32, 32, 64] undefined");
+}
+
+TEST(Tensor, CopyingSharesAndCloneCopies) {
+  const Tensor a = Tensor::full({3}, 1), shared = a, copied = a.clone();
+  a.data<float>()[0] = 5;
+  EXPECT_EQ(shared.data<float>()[0], 5);
+  EXPECT_EQ(copied.data<float>()[0], 1);
+}
+
+TEST(Tensor, ColumnsAreViewsWithAPitch) {
+  const Tensor whole = Tensor::of<float>({2, 5}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+  const Tensor part = whole.columns(1, 3);
+  EXPECT_EQ(part.pitch(), 5);
+  EXPECT_FALSE(part.is_dense());
+  EXPECT_TRUE(test::same_bits(part, Tensor::of<float>({2, 2}, {1, 2, 6, 7})));
+  EXPECT_TRUE(test::same_bits(part.reshape({1, 2, 2}), Tensor::of<float>({1, 2, 2}, {1, 2, 6, 7})));
+  EXPECT_THROW(part.reshape({4}), InputError);
+  part.copy_from(Tensor::full({2, 2}, -1));
+  EXPECT_EQ(whole.data<float>()[6], -1);
+  EXPECT_EQ(whole.data<float>()[5], 5);
+}
+
+TEST(Tensor, SlicesOfTheFirstAxisKeepThePitch) {
+  const Tensor whole = Tensor::of<float>({3, 4}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11});
+  EXPECT_TRUE(test::same_bits(whole.columns(2, 4).slice(1, 3), Tensor::of<float>({2, 2}, {6, 7, 10, 11})));
+  EXPECT_THROW(whole.slice(2, 4), InputError);
+}
+
+TEST(Tensor, WrongTypeAndUndefinedAreErrors) {
+  EXPECT_THROW(Tensor::zeros({1}).data<double>(), InputError);
+  EXPECT_THROW(Tensor().shape(), InputError);
+  EXPECT_THROW(Tensor::zeros({2}).item(), InputError);
+  EXPECT_THROW(Tensor::zeros({1}, DType::f32, {DeviceKind::cuda, 0}), InputError);
+  EXPECT_THROW(Tensor::zeros({2}).copy_from(Tensor::zeros({2}, DType::f64)), InputError);
+}
+
+TEST(Storage, DerivedCopiesLiveForOneVersion) {
+  const Tensor t = Tensor::zeros({4});
+  int made = 0;
+  const auto get = [&](uint64_t key) { return t.storage()->derived(key, [&] { return std::shared_ptr<void>(std::make_shared<int>(++made)); }); };
+  get(1), get(1), get(2);
+  EXPECT_EQ(made, 2);
+  t.storage()->bump_version();
+  get(1);
+  EXPECT_EQ(made, 3);
+}
+
+TEST(Storage, CountsMemory) {
+  Allocator& pool = allocator({});
+  const int64_t before = pool.bytes_in_use();
+  {
+    const Tensor t = Tensor::empty({1 << 20});
+    EXPECT_GE(pool.bytes_in_use(), before + (4 << 20));
+    EXPECT_GE(pool.peak_bytes(), before + (4 << 20));
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(t.raw()) % 64, 0u);
+  }
+  EXPECT_EQ(pool.bytes_in_use(), before);
+  pool.trim();
+}
+
+TEST(Kernel, AMissingKernelSaysWhatToDo) {
+  try {
+    kernels::fill.on({DeviceKind::cuda, 0});
+    FAIL() << "there is no CUDA backend in this build";
+  } catch (const InputError& e) {
+    EXPECT_STREQ(e.what(), "fill: no kernel for cuda:0 in this build; move the tensor to the cpu");
+  }
+}
+
+}  // namespace
+}  // namespace relume

@@ -1,0 +1,93 @@
+#include "train/adamw.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "autograd/elementwise.h"
+#include "autograd/reduce.h"
+#include "tests/support/numbers.h"
+
+namespace relume::test {
+namespace {
+
+// AdamW as published, one number at a time in double.
+struct Reference {
+  AdamWOptions options;
+  std::vector<double> p, m, v;
+  int64_t steps = 0;
+
+  Reference(const AdamWOptions& o, const Tensor& start) : options(o) {
+    const Tensor wide = start.to(DType::f64);
+    p.assign(wide.data<double>(), wide.data<double>() + wide.numel());
+    m.resize(p.size()), v.resize(p.size());
+  }
+  void step(const Tensor& gradient, double lr, double gradient_scale) {
+    const Tensor wide = gradient.to(DType::f64);
+    ++steps;
+    for (size_t i = 0; i < p.size(); ++i) {
+      const double g = wide.data<double>()[i] * gradient_scale;
+      p[i] *= 1 - lr * options.weight_decay;
+      m[i] = options.beta1 * m[i] + (1 - options.beta1) * g;
+      v[i] = options.beta2 * v[i] + (1 - options.beta2) * g * g;
+      const double m_hat = m[i] / (1 - std::pow(options.beta1, double(steps))), v_hat = v[i] / (1 - std::pow(options.beta2, double(steps)));
+      p[i] -= lr * m_hat / (std::sqrt(v_hat) + options.eps);
+    }
+  }
+};
+
+void give_gradient(const Tensor& leaf, const Tensor& gradient) { backward(sum(mul(leaf, gradient))); }
+
+double error(const Tensor& t, const std::vector<double>& expected) {
+  return largest_difference(t, Tensor::of<double>(t.shape(), expected));
+}
+
+TEST(AdamW, FollowsTheFormula) {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const double tolerance = dtype == DType::f32 ? 2e-6 : 1e-13;
+    const AdamWOptions options{.lr = 0.02, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3, .weight_decay = 0.3};
+    const Tensor w = require_grad(uniform({7, 13}, 1, -1, 1, dtype)), b = require_grad(uniform({3}, 2, -1, 1, dtype));
+    AdamW optimiser({{"w", w}, {"b", b}}, options);
+    Reference rw(options, w), rb(options, b);
+    for (uint64_t i = 0; i < 8; ++i) {
+      const double lr = i < 4 ? options.lr : 0.005, gradient_scale = i % 2 ? 0.25 : 1;
+      const Tensor gw = uniform({7, 13}, 10 + i, -1, 1, dtype), gb = uniform({3}, 30 + i, -1e-3, 1e-3, dtype);
+      optimiser.clear_gradients();
+      give_gradient(w, gw), give_gradient(b, gb);
+      i == 0 ? optimiser.step() : optimiser.step(lr, gradient_scale);
+      rw.step(gw, lr, gradient_scale), rb.step(gb, lr, gradient_scale);
+      EXPECT_LT(error(w, rw.p), tolerance) << "step " << i;
+      EXPECT_LT(error(b, rb.p), tolerance) << "step " << i;
+    }
+    EXPECT_LT(error(optimiser.first_moment(0), rw.m), tolerance);
+    EXPECT_LT(error(optimiser.second_moment(1), rb.v), tolerance);
+    EXPECT_EQ(optimiser.steps_done(), 8);
+  }
+}
+
+TEST(AdamW, AParameterWithoutGradientStaysAsItIs) {
+  const Tensor used = require_grad(uniform({4}, 1)), unused = require_grad(uniform({4}, 2));
+  const Tensor before = unused.clone();
+  AdamW optimiser({{"used", used}, {"unused", unused}}, {.lr = 0.1, .weight_decay = 0.5});
+  const uint64_t used_version = used.storage()->version(), unused_version = unused.storage()->version();
+  give_gradient(used, uniform({4}, 3));
+  optimiser.step();
+  EXPECT_TRUE(same_bits(unused, before)) << "no weight decay either";
+  EXPECT_EQ(unused.storage()->version(), unused_version);
+  EXPECT_GT(used.storage()->version(), used_version) << "packed copies of the weight must not be used again";
+}
+
+TEST(AdamW, GradientsAreClearedAndMeasured) {
+  const Tensor a = require_grad(Tensor::zeros({2, 2})), b = require_grad(Tensor::zeros({1})), c = require_grad(Tensor::zeros({5}));
+  const AdamW optimiser({{"a", a}, {"b", b}, {"c", c}}, {});
+  EXPECT_EQ(optimiser.gradient_norm(), 0);
+  give_gradient(a, Tensor::full({2, 2}, 1.5));
+  give_gradient(b, Tensor::full({1}, -4));
+  EXPECT_NEAR(optimiser.gradient_norm(), 5, 1e-6);
+  optimiser.clear_gradients();
+  EXPECT_FALSE(grad(a));
+  EXPECT_EQ(optimiser.gradient_norm(), 0);
+}
+
+}  // namespace
+}  // namespace relume::test

@@ -1,0 +1,204 @@
+#include "train/stage1.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "base/text.h"
+#include "data/checkpoint/safetensors.h"
+#include "tests/support/errors.h"
+#include "tests/support/numbers.h"
+#include "tests/support/pictures.h"
+#include "tests/support/small_training.h"
+
+namespace relume::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Stage1 : public testing::Test {
+ protected:
+  void SetUp() override {
+    write_pictures(folder_ / "pictures", 4);
+    write_pictures(folder_ / "held_out", 2, 100);
+    config_ = small_training(folder_.path());
+  }
+  std::vector<std::string> written() const {
+    std::vector<std::string> names;
+    if (!fs::exists(output())) return names;
+    for (const auto& entry : fs::recursive_directory_iterator(output()))
+      if (entry.is_regular_file()) names.push_back(fs::relative(entry.path(), output()).string());
+    std::ranges::sort(names);
+    return names;
+  }
+  std::vector<nlohmann::json> log() const {
+    std::vector<nlohmann::json> lines;
+    for (const std::string& line : split(read_file(output() / "log.jsonl"), '\n'))
+      if (!line.empty()) lines.push_back(nlohmann::json::parse(line));
+    return lines;
+  }
+  // The bytes of final.safetensors of a training into a folder of its own.
+  std::string weights(Stage1Config config, const std::string& name) {
+    config.output = (folder_ / name).string();
+    return read_file(train_stage1(config).weights);
+  }
+  fs::path output() const { return config_.output; }
+
+  TemporaryFolder folder_;
+  Stage1Config config_;
+};
+
+TEST_F(Stage1, LearnsAndWritesWhatItPromises) {
+  config_.data.validation = (folder_ / "held_out").string();
+  const Stage1Result result = train_stage1(config_);
+  EXPECT_EQ(result.steps, 30);
+  EXPECT_EQ(result.weights, output() / "final.safetensors");
+  EXPECT_EQ(written(), (std::vector<std::string>{"checkpoints/0000010.safetensors", "checkpoints/0000020.safetensors",
+                                                 "checkpoints/0000030.safetensors", "config.yaml", "final.safetensors", "log.jsonl"}));
+
+  ASSERT_EQ(result.loss.size(), 6u);
+  EXPECT_LT(result.loss.back().second, 0.85 * result.loss.front().second) << "noise of a fixed strength: the loss is comparable";
+  ASSERT_EQ(result.validation_psnr.size(), 3u);
+  EXPECT_EQ(result.validation_psnr[1].first, 15);
+  EXPECT_GT(result.validation_psnr.back().second, result.validation_psnr.front().second + 0.5) << "it starts as the identity";
+
+  int losses = 0, validations = 0;
+  for (const nlohmann::json& line : log()) {
+    EXPECT_TRUE(line.at("step").is_number_integer());
+    if (line.contains("validation_psnr")) {
+      EXPECT_EQ(line.at("validation_psnr").get<double>(), result.validation_psnr[size_t(validations++)].second);
+      continue;
+    }
+    EXPECT_EQ(line.at("step"), result.loss[size_t(losses)].first);
+    EXPECT_EQ(line.at("loss").get<double>(), result.loss[size_t(losses++)].second);
+    EXPECT_EQ(line.at("lr").get<double>(), 5e-3);
+    EXPECT_GT(line.at("seconds").get<double>(), 0);
+    EXPECT_GT(line.at("images_per_second").get<double>(), 0);
+  }
+  EXPECT_EQ(losses, 6);
+  EXPECT_EQ(validations, 3);
+}
+
+TEST_F(Stage1, WeightsCarryTheirConfigurationAndLoadStrictly) {
+  config_.train.steps = 3;
+  const SafetensorsFile file(train_stage1(config_).weights);
+  EXPECT_EQ(file.metadata().at("relume.step"), "3");
+  const SwinIR network(read_config_text<SwinIRConfig>(file.metadata().at("relume.swinir"), "metadata"));
+  EXPECT_EQ(to_yaml(network.config()), to_yaml(config_.model));
+  load_strict(network, file);
+}
+
+TEST_F(Stage1, TheResolvedConfigurationReadsBackEqual) {
+  config_.train.steps = 1;
+  config_.train.lr = 1.0 / 3;
+  train_stage1(config_);
+  EXPECT_EQ(to_yaml(read_config<Stage1Config>(output() / "config.yaml")), to_yaml(config_));
+}
+
+TEST_F(Stage1, TheSameSeedGivesTheSameFileWhateverTheThreads) {
+  const std::string first = weights(config_, "a");
+  EXPECT_TRUE(weights(config_, "b") == first) << "a second run differs";
+  Stage1Config threads = config_, checkpointing = config_, seed = config_;
+  threads.data.threads = 3;
+  EXPECT_TRUE(weights(threads, "c") == first) << "three loader threads differ from one";
+  checkpointing.train.activation_checkpointing = true;
+  EXPECT_TRUE(weights(checkpointing, "d") == first) << "activation checkpointing changes the result";
+  seed.seed = 6;
+  EXPECT_FALSE(weights(seed, "e") == first) << "another seed must differ";
+}
+
+TEST_F(Stage1, ALastCheckpointEqualsTheFinalWeights) {
+  config_.train.steps = 4;
+  config_.train.checkpoint_every = 2;
+  train_stage1(config_);
+  EXPECT_TRUE(read_file(output() / "checkpoints/0000004.safetensors") == read_file(output() / "final.safetensors"));
+  EXPECT_FALSE(read_file(output() / "checkpoints/0000002.safetensors") == read_file(output() / "final.safetensors"));
+}
+
+TEST_F(Stage1, TheRateFollowsItsSchedule) {
+  config_.train.steps = 10, config_.train.log_every = 1;
+  config_.train.warmup_steps = 4, config_.train.schedule = "cosine";
+  train_stage1(config_);
+  const auto lines = log();
+  ASSERT_EQ(lines.size(), 10u);
+  for (int step = 0; step < 10; ++step) {
+    const double expected = 5e-3 * std::min(1.0, (step + 1) / 4.0) * 0.5 * (1 + std::cos(std::numbers::pi * step / 10));
+    EXPECT_NEAR(lines[size_t(step)].at("lr").get<double>(), expected, 1e-12) << step;
+  }
+}
+
+TEST_F(Stage1, AnExistingTrainingIsKeptUnlessOverwritten) {
+  config_.train.steps = 2;
+  train_stage1(config_);
+  const std::string before = read_file(output() / "final.safetensors"), log_before = read_file(output() / "log.jsonl");
+  config_.seed = 9;
+  EXPECT_HAS(input_error([&] { train_stage1(config_); }), output().string() + ": already holds trained weights");
+  EXPECT_TRUE(read_file(output() / "final.safetensors") == before);
+  EXPECT_EQ(read_file(output() / "log.jsonl"), log_before);
+  write_file_atomically(output() / "checkpoints/0000001.safetensors", "old");
+  config_.overwrite = true;
+  train_stage1(config_);
+  EXPECT_FALSE(read_file(output() / "final.safetensors") == before);
+  EXPECT_EQ(written(), (std::vector<std::string>{"config.yaml", "final.safetensors", "log.jsonl"})) << "old checkpoints are gone";
+}
+
+TEST_F(Stage1, ATimeLimitEndsItEarly) {
+  config_.train.steps = 100000000, config_.train.checkpoint_every = 100000000;
+  config_.train.time_limit = 0.3;
+  const Stage1Result result = train_stage1(config_);
+  EXPECT_GE(result.steps, 1);
+  EXPECT_LT(result.steps, 100000);
+  EXPECT_GE(result.seconds, 0.3);
+  EXPECT_TRUE(fs::exists(result.weights));
+}
+
+TEST_F(Stage1, TooFewStepsToLogStillLogTheLast) {
+  config_.train.steps = 7;
+  EXPECT_EQ(train_stage1(config_).loss.back().first, 7);
+}
+
+// Whatever is wrong with what it was given is found before anything is written.
+TEST_F(Stage1, RefusalsLeaveNothingBehind) {
+  const auto refused = [&](auto change, const std::string& message) {
+    Stage1Config config = config_;
+    change(config);
+    EXPECT_HAS(input_error([&] { train_stage1(config); }), message);
+    EXPECT_EQ(written(), std::vector<std::string>{}) << message;
+    EXPECT_FALSE(fs::exists(output())) << message;
+  };
+  make_folder(folder_ / "empty");
+  write_pictures(folder_ / "small", 1);
+  write_png(folder_ / "small/0.png", natural_picture(12, 40, 1));
+  make_folder(folder_ / "cut");
+  const std::string whole = read_file(folder_ / "pictures/0.png");
+  write_file_atomically(folder_ / "cut/0.png", std::string_view(whole).substr(0, whole.size() / 2));
+  make_folder(folder_ / "speck");
+  write_png(folder_ / "speck/0.png", natural_picture(1, 40, 1));
+
+  refused([&](Stage1Config& c) { c.data.pictures = (folder_ / "none").string(); }, "none: no such folder");
+  refused([&](Stage1Config& c) { c.data.pictures = (folder_ / "empty").string(); }, "empty: no pictures in this folder");
+  refused([&](Stage1Config& c) { c.data.pictures = (folder_ / "small").string(); }, "small/0.png: picture of 40x12 pixels is too small");
+  refused([&](Stage1Config& c) { c.data.pictures = (folder_ / "cut").string(); }, "cut/0.png: truncated PNG");
+  refused([&](Stage1Config& c) { c.data.validation = (folder_ / "cut").string(); }, "cut/0.png: truncated PNG");
+  refused([&](Stage1Config& c) { c.data.validation = (folder_ / "speck").string(); }, "speck/0.png: 40 x 1 pixels are too few");
+  refused([&](Stage1Config& c) { c.data.size = 17; }, "data.size 17 is no multiple of 2");
+  refused([&](Stage1Config& c) { c.model.sf = 2; }, "model.unshuffle must be on, or model.sf 1");
+}
+
+TEST_F(Stage1, ALossThatIsNoNumberIsAnErrorWithARemedy) {
+  config_.train.lr = 10;
+  config_.model.zero_last = false;
+  config_.train.steps = 400;
+  try {
+    train_stage1(config_);
+    GTEST_SKIP() << "this training survived a rate of 10";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.exit_code(), 1);
+    EXPECT_HAS(e.what(), "lower train.lr");
+  }
+}
+
+}  // namespace
+}  // namespace relume::test
