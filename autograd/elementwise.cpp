@@ -6,8 +6,8 @@ namespace relume {
 
 namespace {
 void check_alike(const char* name, const Tensor& x, const Tensor& y) {
-  RELUME_CHECK(x.shape() == y.shape() && x.dtype() == y.dtype() && x.device() == y.device() && is_float(x.dtype()), name, ": ", x,
-               " and ", y, " given; expected float tensors of one shape, dtype and device");
+  RELUME_CHECK(x.shape() == y.shape() && x.dtype() == y.dtype() && x.device() == y.device() && is_float(x.dtype()), name, ": ",
+               x, " and ", y, " given; expected float tensors of one shape, dtype and device");
 }
 
 // a * x + b * y
@@ -84,8 +84,8 @@ Tensor add_rows(const Tensor& x, const Tensor& table) {
 
 Tensor channel_affine(const Tensor& x, const std::vector<double>& scale, const std::vector<double>& shift) {
   const int64_t channels = x.shape(-1);
-  RELUME_CHECK(int64_t(scale.size()) == channels && (shift.empty() || shift.size() == scale.size()), "channel_affine: ", scale.size(),
-               " factors and ", shift.size(), " offsets given for ", x);
+  RELUME_CHECK(int64_t(scale.size()) == channels && (shift.empty() || shift.size() == scale.size()),
+               "channel_affine: ", scale.size(), " factors and ", shift.size(), " offsets given for ", x);
   const Tensor factors = Tensor::of({channels}, scale), offsets = shift.empty() ? Tensor() : Tensor::of({channels}, shift);
   Tensor y = empty_like(x);
   kernels::channel_affine.on(x.device())(y, x, factors, offsets);

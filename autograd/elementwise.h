@@ -6,7 +6,7 @@
 
 namespace relume {
 
-Tensor activate(const Tensor& x, Activation act);  // act(x)
+Tensor activate(const Tensor& x, Activation act);                             // act(x)
 inline Tensor gelu(const Tensor& x) { return activate(x, gelu_activation); }  // x * Phi(x), the exact erf form
 inline Tensor silu(const Tensor& x) { return activate(x, silu_activation); }
 inline Tensor leaky_relu(const Tensor& x, double slope) { return activate(x, leaky_relu_activation(slope)); }

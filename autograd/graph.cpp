@@ -26,8 +26,8 @@ uint64_t next_sequence() {
   return ++counter;
 }
 
-// node.gradient += g. In place when nobody else can see the sum; otherwise into fresh memory, since operations may hand the same
-// tensor to several inputs.
+// node.gradient += g. In place when nobody else can see the sum; otherwise into fresh memory, since operations may hand the
+// same tensor to several inputs.
 void accumulate(GradNode& node, const Tensor& g, const char* from) {
   RELUME_BUG(g.shape() == node.shape, from, " gave a gradient of shape ", g.shape(), " for an input of shape ", node.shape);
   if (!node.gradient) {
@@ -82,7 +82,8 @@ Tensor record(const char* name, Tensor y, std::initializer_list<Tensor> inputs, 
 }
 
 Tensor require_grad(const Tensor& x) {
-  RELUME_CHECK(x.dtype() == DType::f32 || x.dtype() == DType::f64, "require_grad: ", x, " given; gradients are kept in f32 or f64");
+  RELUME_CHECK(x.dtype() == DType::f32 || x.dtype() == DType::f64, "require_grad: ", x,
+               " given; gradients are kept in f32 or f64");
   Tensor leaf = x.detach();
   leaf.grad_slot() = std::make_shared<GradNode>();
   leaf.grad_slot()->shape = x.shape();
@@ -105,7 +106,8 @@ void backward(const Tensor& y, const Tensor& dy) {
   RELUME_CHECK(requires_grad(y), "backward: ", y, " does not depend on a tensor that requires a gradient");
   RELUME_CHECK(dy || y.numel() == 1, "backward: ", y, " has ", y.numel(), " elements; give the gradient towards it");
   RELUME_CHECK(!dy || dy.shape() == y.shape(), "backward: gradient ", dy, " given for ", y);
-  RELUME_CHECK(!dy || !dy.grad_slot(), "backward: the gradient given is itself recorded; second-order gradients are not supported");
+  RELUME_CHECK(!dy || !dy.grad_slot(),
+               "backward: the gradient given is itself recorded; second-order gradients are not supported");
   const GradMode off(false);
 
   const auto later = [](const auto& a, const auto& b) { return a->sequence < b->sequence; };
@@ -132,7 +134,8 @@ void backward(const Tensor& y, const Tensor& dy) {
       e.add_context(std::string("in the gradient of ") + node->name);
       throw;
     }
-    RELUME_BUG(grads.size() == node->inputs.size(), node->name, " returned ", grads.size(), " gradients for ", node->inputs.size());
+    RELUME_BUG(grads.size() == node->inputs.size(), node->name, " returned ", grads.size(), " gradients for ",
+               node->inputs.size());
     node->released = true;
     node->backward = nullptr;  // frees what the closure saved
     for (size_t i = 0; i < grads.size(); ++i)

@@ -26,7 +26,7 @@ using Backward = std::function<Grads(const Tensor& dy, const Needs& needs)>;
 // A leaf (its gradient is kept) or an operation (its gradient passes through). Users see only the functions below.
 struct GradNode {
   const char* name = "leaf";
-  uint64_t sequence = 0;  // order of recording; 0 for leaves
+  uint64_t sequence = 0;                          // order of recording; 0 for leaves
   std::vector<std::shared_ptr<GradNode>> inputs;  // null where no gradient is needed
   Backward backward;
   Tensor gradient;
@@ -35,8 +35,8 @@ struct GradNode {
   ~GradNode();            // lets go of a long chain without recursion
 };
 
-// A tensor kept for the backward pass: its data without the gradient slot, so that no ownership cycle arises. Using it after the
-// data was changed in place is an error that names the operation.
+// A tensor kept for the backward pass: its data without the gradient slot, so that no ownership cycle arises. Using it after
+// the data was changed in place is an error that names the operation.
 class Saved {
  public:
   explicit Saved(const Tensor& t) : tensor_(t ? t.detach() : t), version_(t ? t.storage()->version() : 0) {}
@@ -57,12 +57,13 @@ Tensor record(const char* name, Tensor y, std::initializer_list<Tensor> inputs, 
 // True when record() would record: what an operation asks before it computes something only the backward pass needs.
 bool recording(std::initializer_list<Tensor> inputs);
 
-Tensor require_grad(const Tensor& x);    // a leaf over x's data; its gradient is accumulated by backward()
+Tensor require_grad(const Tensor& x);  // a leaf over x's data; its gradient is accumulated by backward()
 bool requires_grad(const Tensor& x);
-Tensor grad(const Tensor& leaf);         // undefined until a backward pass reached it
+Tensor grad(const Tensor& leaf);  // undefined until a backward pass reached it
 void clear_grad(const Tensor& leaf);
 
-// Accumulates dy * d(y)/d(leaf) into every leaf. dy defaults to 1 for a y with one element. The graph is released as it is passed.
+// Accumulates dy * d(y)/d(leaf) into every leaf. dy defaults to 1 for a y with one element. The graph is released as it is
+// passed.
 void backward(const Tensor& y, const Tensor& dy = {});
 
 bool grad_enabled();

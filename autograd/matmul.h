@@ -13,8 +13,8 @@ struct LinearOptions {
   Tensor residual = {};      // added last
 };
 
-// y [..., O] = act(x [..., I] w^T + bias) * sample_scale[n] + residual; w [O, I] as published, bias [O] or undefined. Saves x, w
-// and, with an activation, what it was applied to.
+// y [..., O] = act(x [..., I] w^T + bias) * sample_scale[n] + residual; w [O, I] as published, bias [O] or undefined. Saves x,
+// w and, with an activation, what it was applied to.
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias, const LinearOptions& options = {});
 
 }  // namespace relume

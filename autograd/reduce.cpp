@@ -15,20 +15,20 @@ Tensor sum(const Tensor& x) {
 }
 
 Tensor sum_squared_error(const Tensor& x, const Tensor& target) {
-  RELUME_CHECK(x.shape() == target.shape() && x.dtype() == target.dtype() && is_float(x.dtype()), "sum_squared_error: ", x, " and ",
-               target, " differ");
+  RELUME_CHECK(x.shape() == target.shape() && x.dtype() == target.dtype() && is_float(x.dtype()), "sum_squared_error: ", x,
+               " and ", target, " differ");
   Tensor y = Tensor::empty({}, x.dtype(), x.device());
   kernels::squared_error.on(x.device())(y, x, target);
   return record("sum_squared_error", y, {x, target},
                 [x = saved(x), target = saved(target)](const Tensor& dy, const Needs& needs) -> Grads {
-    const auto towards = [&](double sign) {
-      Tensor g = empty_like(x.get());
-      const double factor = 2 * sign * dy.item();
-      kernels::axpby.on(g.device())(g, factor, x, -factor, target);
-      return g;
-    };
-    return {needs(0) ? towards(1) : Tensor(), needs(1) ? towards(-1) : Tensor()};
-  });
+                  const auto towards = [&](double sign) {
+                    Tensor g = empty_like(x.get());
+                    const double factor = 2 * sign * dy.item();
+                    kernels::axpby.on(g.device())(g, factor, x, -factor, target);
+                    return g;
+                  };
+                  return {needs(0) ? towards(1) : Tensor(), needs(1) ? towards(-1) : Tensor()};
+                });
 }
 
 }  // namespace relume

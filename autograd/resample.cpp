@@ -38,8 +38,8 @@ Tensor pixel_unshuffle(const Tensor& x, int factor) {
 
 Tensor pixel_shuffle(const Tensor& x, int factor) {
   check_map("pixel_shuffle", x);
-  RELUME_CHECK(factor >= 1 && x.shape(3) % (factor * factor) == 0, "pixel_shuffle: ", x.shape(3), " channels are no multiple of ",
-               factor * factor);
+  RELUME_CHECK(factor >= 1 && x.shape(3) % (factor * factor) == 0, "pixel_shuffle: ", x.shape(3),
+               " channels are no multiple of ", factor * factor);
   Tensor y = map_like(x, x.shape(1) * factor, x.shape(2) * factor, x.shape(3) / (factor * factor));
   kernels::pixel_shuffle.on(x.device())(y, x.contiguous(), factor);
   return record("pixel_shuffle", y, {x}, [factor, shape = x.shape()](const Tensor& dy, const Needs&) -> Grads {

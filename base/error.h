@@ -1,5 +1,6 @@
 // Errors of the whole project (design D11). Every exception a user can meet derives from relume::Error; its message says what
-// was attempted, with which shapes, types, file or line, and what to do about it. The command prints it and ends with exit_code().
+// was attempted, with which shapes, types, file or line, and what to do about it. The command prints it and ends with
+// exit_code().
 #pragma once
 
 #include <exception>
@@ -43,8 +44,7 @@ class Interrupted : public Error {
 };
 
 namespace detail {
-template <class... Parts>
-std::string concat(const Parts&... parts) {
+template <class... Parts> std::string concat(const Parts&... parts) {
   std::ostringstream out;
   (out << ... << parts);
   return out.str();
@@ -54,16 +54,16 @@ std::string concat(const Parts&... parts) {
 }  // namespace relume
 
 // RELUME_CHECK(condition, message parts...): throws InputError unless the condition holds. Parts are streamed.
-#define RELUME_CHECK(condition, ...)                                         \
-  do {                                                                       \
-    if (!(condition)) [[unlikely]]                                           \
-      throw ::relume::InputError(::relume::detail::concat(__VA_ARGS__));     \
+#define RELUME_CHECK(condition, ...)                                     \
+  do {                                                                   \
+    if (!(condition)) [[unlikely]]                                       \
+      throw ::relume::InputError(::relume::detail::concat(__VA_ARGS__)); \
   } while (false)
 
 // RELUME_BUG(condition, message parts...): throws BugError unless an invariant of our own holds.
-#define RELUME_BUG(condition, ...)                                                                                 \
-  do {                                                                                                             \
-    if (!(condition)) [[unlikely]]                                                                                 \
-      throw ::relume::BugError(::relume::detail::concat("internal error in ", __FILE__, ":", __LINE__, ": ",       \
-                                                        __VA_ARGS__, " (please report it)"));                      \
+#define RELUME_BUG(condition, ...)                                                                                            \
+  do {                                                                                                                        \
+    if (!(condition)) [[unlikely]]                                                                                            \
+      throw ::relume::BugError(                                                                                               \
+          ::relume::detail::concat("internal error in ", __FILE__, ":", __LINE__, ": ", __VA_ARGS__, " (please report it)")); \
   } while (false)

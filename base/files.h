@@ -14,7 +14,8 @@ std::string read_file(const std::filesystem::path& path, int64_t limit = int64_t
 
 // A file under a temporary name in the target's folder; commit() flushes, fsyncs and renames it into place. Without commit()
 // (an exception, an early return) the temporary file is removed and an existing target stays as it was.
-// Every write error throws an Error that names the path, the system's reason, and the bytes needed and free when the disk is full.
+// Every write error throws an Error that names the path, the system's reason, and the bytes needed and free when the disk is
+// full.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path target);
@@ -36,8 +37,8 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 // Creates the folder and its parents; throws an Error naming the path.
 void make_folder(const std::filesystem::path& path);
 
-// Regular files of a folder (recursively if asked) whose extension, lower-cased, is one of `extensions` (".jpg"), sorted by path.
-// Throws InputError when `folder` is not a folder.
+// Regular files of a folder (recursively if asked) whose extension, lower-cased, is one of `extensions` (".jpg"), sorted by
+// path. Throws InputError when `folder` is not a folder.
 std::vector<std::filesystem::path> list_files(const std::filesystem::path& folder, const std::vector<std::string>& extensions,
                                               bool recursive);
 

@@ -23,7 +23,8 @@ double Progress::seconds() const { return std::chrono::duration<double>(Clock::n
 void Progress::update(int64_t done, double fraction, const std::string& note) {
   const double elapsed = seconds();
   const std::string left = fraction > 0 ? human_seconds(elapsed * (1 - fraction) / fraction) : "?";
-  line_ = fmt::format("{} {}/{}  {:.0f} %  {} elapsed, {} left  {}", what_, done, total_, 100 * fraction, human_seconds(elapsed), left, note);
+  line_ = fmt::format("{} {}/{}  {:.0f} %  {} elapsed, {} left  {}", what_, done, total_, 100 * fraction,
+                      human_seconds(elapsed), left, note);
   const auto interval = terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(10000);
   if (Clock::now() - printed_ < interval) return;
   print(line_, false);

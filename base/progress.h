@@ -15,7 +15,8 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // `done` units so far; `fraction` of the whole when it is not done / total (a time limit); `note` goes to the end of the line.
+  // `done` units so far; `fraction` of the whole when it is not done / total (a time limit); `note` goes to the end of the
+  // line.
   void update(int64_t done, const std::string& note) { update(done, double(done) / double(total_), note); }
   void update(int64_t done, double fraction, const std::string& note);
   double seconds() const;

@@ -1,6 +1,6 @@
 // relume demo: a small SwinIR learns from real photographs and restores pictures it never saw, in a few minutes.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <cstdlib>
 #include <iostream>
@@ -47,10 +47,12 @@ Path source_folder() {
 std::vector<DemoPhoto> photos_of(const DemoArguments& a, const Path& source) {
   if (a.photos.empty()) return read_photo_list(source / "configs/demo/photos.txt");
   const FolderDataset folder(a.photos);
-  RELUME_CHECK(folder.size() >= 2, a.photos.string(), ": holds one picture; the demo needs at least two, one to learn from and one to restore");
+  RELUME_CHECK(folder.size() >= 2, a.photos.string(),
+               ": holds one picture; the demo needs at least two, one to learn from and one to restore");
   std::vector<DemoPhoto> photos;
   for (int64_t i = 0; i < folder.size(); ++i)
-    photos.push_back({"", std::filesystem::absolute(folder.path(i)), "your own", i % 4 == 1 ? PhotoSplit::held_out : PhotoSplit::train});
+    photos.push_back(
+        {"", std::filesystem::absolute(folder.path(i)), "your own", i % 4 == 1 ? PhotoSplit::held_out : PhotoSplit::train});
   return photos;
 }
 
@@ -63,8 +65,9 @@ Path write_list(const Path& path, const std::vector<DemoPhoto>& photos, PhotoSpl
 }
 
 Stage1Config demo_config(const DemoArguments& a, const Path& source, const Path& train, const Path& held_out) {
-  std::vector<std::string> overrides{"output=" + (a.output / "training").string(), "overwrite=true", "data.pictures=" + train.string(),
-                                     "data.validation=" + held_out.string(), fmt::format("seed={}", a.seed)};
+  std::vector<std::string> overrides{"output=" + (a.output / "training").string(), "overwrite=true",
+                                     "data.pictures=" + train.string(), "data.validation=" + held_out.string(),
+                                     fmt::format("seed={}", a.seed)};
   if (a.quick) overrides.insert(overrides.end(), {"train.time_limit=30", "train.validate_every=1000000"});
   return read_config<Stage1Config>(source / "configs/mini/stage1.yaml", overrides);
 }
@@ -123,30 +126,36 @@ void run_demo(const DemoArguments& a) {
   const Path train = write_list(std::filesystem::absolute(a.output / "train.txt"), photos, PhotoSplit::train);
   const Path held_out = write_list(std::filesystem::absolute(a.output / "held_out.txt"), photos, PhotoSplit::held_out);
   const Stage1Config config = demo_config(a, source, train, held_out);
-  const auto learning = std::count_if(photos.begin(), photos.end(), [](const DemoPhoto& p) { return p.split == PhotoSplit::train; });
-  std::cerr << "training on " << learning << " photographs; restoring " << photos.size() - size_t(learning) << " others" << std::endl;
+  const auto learning =
+      std::count_if(photos.begin(), photos.end(), [](const DemoPhoto& p) { return p.split == PhotoSplit::train; });
+  std::cerr << "training on " << learning << " photographs; restoring " << photos.size() - size_t(learning) << " others"
+            << std::endl;
   const Stage1Result trained = train_stage1(config);
 
   DemoReport report{.loss = chart_points(trained.loss), .validation_psnr = chart_points(trained.validation_psnr)};
   report.pictures = restore_held_out(a, source, photos, config, trained.weights);
   const int64_t parameters = SwinIR(config.model).parameter_count();
-  report.facts = {{"Network", fmt::format("SwinIR, {} parameters, started as the identity", parameters)},
-                  {"Training", fmt::format("{} steps of {} squares of {} pixels from {} photographs, {}", trained.steps,
-                                           config.train.batch_size, config.data.size, learning, human_seconds(trained.seconds))},
-                  {"Task", "blur sigma 0.2 to 1, Gaussian noise 10 to 40 of 255, JPEG 60 to 95 (configs/demo/degrade.yaml)"},
-                  {"Pictures", config.data.max_side > 0 ? fmt::format("reduced to {} pixels on the long side", config.data.max_side)
-                                                       : std::string("at their full size")},
-                  {"Machine", fmt::format("{} processors, {} in all", std::thread::hardware_concurrency(), human_seconds(seconds()))},
-                  {"Version", "relume " + version_number() + ", " + git_revision()}};
+  report.facts = {
+      {"Network", fmt::format("SwinIR, {} parameters, started as the identity", parameters)},
+      {"Training", fmt::format("{} steps of {} squares of {} pixels from {} photographs, {}", trained.steps,
+                               config.train.batch_size, config.data.size, learning, human_seconds(trained.seconds))},
+      {"Task", "blur sigma 0.2 to 1, Gaussian noise 10 to 40 of 255, JPEG 60 to 95 (configs/demo/degrade.yaml)"},
+      {"Pictures", config.data.max_side > 0 ? fmt::format("reduced to {} pixels on the long side", config.data.max_side)
+                                            : std::string("at their full size")},
+      {"Machine", fmt::format("{} processors, {} in all", std::thread::hardware_concurrency(), human_seconds(seconds()))},
+      {"Version", "relume " + version_number() + ", " + git_revision()}};
   const Path page = a.output / "report.html";
   write_demo_report(page, report);
 
   const MeanScores means = mean_scores(report.pictures);
   std::cerr << verdict(report.pictures) << std::endl;
-  const auto rounded = [](double v, double unit) { return std::round(v / unit) * unit; };
-  std::cout << nlohmann::ordered_json{{"psnr_degraded", rounded(means.degraded.psnr, 1e-3)}, {"psnr_filter", rounded(means.filter.psnr, 1e-3)},
-                                      {"psnr_restored", rounded(means.restored.psnr, 1e-3)}, {"ssim_degraded", rounded(means.degraded.ssim, 1e-4)},
-                                      {"ssim_restored", rounded(means.restored.ssim, 1e-4)}, {"seconds", rounded(seconds(), 0.1)},
+  const auto rounded = [](double v, double parts) { return std::round(v * parts) / parts; };
+  std::cout << nlohmann::ordered_json{{"psnr_degraded", rounded(means.degraded.psnr, 1e3)},
+                                      {"psnr_filter", rounded(means.filter.psnr, 1e3)},
+                                      {"psnr_restored", rounded(means.restored.psnr, 1e3)},
+                                      {"ssim_degraded", rounded(means.degraded.ssim, 1e4)},
+                                      {"ssim_restored", rounded(means.restored.ssim, 1e4)},
+                                      {"seconds", rounded(seconds(), 10)},
                                       {"report", page.string()}}
                    .dump()
             << std::endl;
@@ -155,10 +164,14 @@ void run_demo(const DemoArguments& a) {
 }  // namespace
 
 void add_demo(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("demo", "Train a small network on real photographs and restore others; writes a report");
+  CLI::App* command =
+      app.add_subcommand("demo", "Train a small network on real photographs and restore others; writes a report");
   const auto arguments = std::make_shared<DemoArguments>();
-  command->add_option("--photos", arguments->photos, "Folder of your own photographs instead of the kept list")->type_name("DIR");
-  command->add_option("--output", arguments->output, "Folder for the report and the training")->type_name("DIR")->capture_default_str();
+  command->add_option("--photos", arguments->photos, "Folder of your own photographs instead of the kept list")
+      ->type_name("DIR");
+  command->add_option("--output", arguments->output, "Folder for the report and the training")
+      ->type_name("DIR")
+      ->capture_default_str();
   command->add_option("--seed", arguments->seed, "Seed of every random number")->type_name("N")->capture_default_str();
   command->add_flag("--quick", arguments->quick, "About a minute instead of several: less training, fewer pictures");
   command->callback([arguments] { run_demo(*arguments); });

@@ -48,7 +48,7 @@ std::string figure(const ReportPicture& p) {
     out += fmt::format(
         "<div data-view=\"{}\" data-label=\"{}\"><img width=\"{}\" height=\"{}\" alt=\"{}: {}\" "
         "draggable=\"false\" src=\"data:image/jpeg;base64,{}\"></div>",
-        v.view, v.label, v.image.shape(1), v.image.shape(0), v.label, name, base64(encode_jpeg(v.image, 95)));
+        v.view, v.label, v.image.shape(1), v.image.shape(0), v.label, name, base64(encode_jpeg(v.image, 90)));
   out += fmt::format("</div><figcaption><b>{}</b><span>{}</span><span>", name, escape_html(p.licence));
   for (const auto& v : versions)
     if (v.scores)

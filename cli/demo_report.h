@@ -40,7 +40,7 @@ MeanScores mean_scores(const std::vector<ReportPicture>& pictures);
 // in PSNR, by how much, and on how many pictures. Used by the report and by the command.
 std::string verdict(const std::vector<ReportPicture>& pictures);
 
-// Every picture is in the table; pictures are embedded (JPEG 95) in order while they fit into 7 MB, and the page says when some
+// Every picture is in the table; pictures are embedded (JPEG 90) in order while they fit into 7 MB, and the page says when some
 // did not. InputError without pictures, or when a picture's tensors are not of one shape.
 std::string demo_report_html(const DemoReport& report);
 void write_demo_report(const std::filesystem::path& path, const DemoReport& report);  // whole or not at all

@@ -13,7 +13,8 @@ void add_restore(CLI::App& app) {
   command->add_option("input", options->input, "A picture, or a folder of pictures")->required()->type_name("IN");
   command->add_option("output", options->output, "File for the result (.png, .jpg), or a folder")->required()->type_name("OUT");
   command->add_option("--checkpoint", options->weights, "Weights of the network (.safetensors)")->required()->type_name("FILE");
-  command->add_option("--config", options->config, "Configuration of the network, for weights that do not carry it")->type_name("FILE");
+  command->add_option("--config", options->config, "Configuration of the network, for weights that do not carry it")
+      ->type_name("FILE");
   command->add_flag("--overwrite", options->overwrite, "Replace results that exist already");
   command->footer("Example: relume restore photo.jpg restored.png --checkpoint out/first/final.safetensors");
   command->callback([options] {

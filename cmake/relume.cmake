@@ -36,12 +36,13 @@ function(relume_library name)
   target_link_libraries(relume_${name} PUBLIC relume_flags ${arg_NEEDS})
 endfunction()
 
-# relume_test(name SOURCES files... NEEDS targets...): a GoogleTest program; its cases become ctest entries, skips included.
+# relume_test(name SOURCES files... NEEDS targets... PROPERTIES ctest properties...): a GoogleTest program; its cases become ctest
+# entries, skips included.
 function(relume_test name)
-  cmake_parse_arguments(arg "" "" "SOURCES;NEEDS" ${ARGN})
+  cmake_parse_arguments(arg "" "" "SOURCES;NEEDS;PROPERTIES" ${ARGN})
   add_executable(${name}_test ${arg_SOURCES})
   target_link_libraries(${name}_test PRIVATE relume_flags ${arg_NEEDS} relume::test_support GTest::gtest)
   target_precompile_headers(${name}_test PRIVATE <gtest/gtest.h> <string> <vector>)
   gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST TEST_PREFIX ${name}. WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
-    PROPERTIES TIMEOUT 600 ENVIRONMENT "RELUME_COMMAND=$<TARGET_FILE:relume>")
+    PROPERTIES TIMEOUT 600 ENVIRONMENT "RELUME_COMMAND=$<TARGET_FILE:relume>" ${arg_PROPERTIES})
 endfunction()

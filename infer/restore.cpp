@@ -37,7 +37,8 @@ std::vector<Job> jobs_of(const RestoreOptions& o) {
     check_writable_extension(o.output);
     return {{o.input, o.output}};
   }
-  RELUME_CHECK(!fs::exists(o.output) || fs::is_directory(o.output), o.output.string(), ": is a file; a folder of pictures needs a folder");
+  RELUME_CHECK(!fs::exists(o.output) || fs::is_directory(o.output), o.output.string(),
+               ": is a file; a folder of pictures needs a folder");
   std::vector<Job> jobs;
   for (const Path& from : list_files(o.input, image_extensions(), true))
     jobs.push_back({from, (o.output / fs::relative(from, o.input)).replace_extension(".png")});
@@ -59,7 +60,8 @@ std::unique_ptr<SwinIR> load_swinir(const Path& weights, const Path& config) {
 
 Tensor restore_picture(const SwinIR& network, const Tensor& picture) {
   const NoGrad no_grad;
-  const int64_t height = picture.shape(0), width = picture.shape(1), multiple = network.padding_multiple(), s = network.output_scale();
+  const int64_t height = picture.shape(0), width = picture.shape(1), multiple = network.padding_multiple(),
+                s = network.output_scale();
   const auto missing = [&](int64_t size) { return (multiple - size % multiple) % multiple; };
   const Tensor x = to_float(picture).reshape({1, height, width, picture.shape(2)});
   const Tensor y = network(pad(x, 0, 0, missing(height), missing(width), Border::zero));
@@ -70,7 +72,8 @@ Tensor restore_picture(const SwinIR& network, const Tensor& picture) {
 int64_t restore_files(const RestoreOptions& options) {
   const std::vector<Job> jobs = jobs_of(options);
   for (const Job& job : jobs)
-    RELUME_CHECK(options.overwrite || !std::filesystem::exists(job.to), job.to.string(), ": exists already; give --overwrite to replace it");
+    RELUME_CHECK(options.overwrite || !std::filesystem::exists(job.to), job.to.string(),
+                 ": exists already; give --overwrite to replace it");
   const auto network = load_swinir(options.weights, options.config);
   Progress progress("picture", int64_t(jobs.size()));
   std::string failures;

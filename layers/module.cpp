@@ -54,7 +54,9 @@ Tensor Module::parameter(const std::string& name, const Shape& shape, StoredAs s
   return t;
 }
 
-void Module::buffer(const std::string& name, Tensor value) { entries_.push_back({Entry::Kind::buffer, {name, std::move(value)}}); }
+void Module::buffer(const std::string& name, Tensor value) {
+  entries_.push_back({Entry::Kind::buffer, {name, std::move(value)}});
+}
 
 Shape stored_shape(const Shape& shape, StoredAs stored_as) {
   return stored_as == StoredAs::conv ? Shape{shape[0], shape[3], shape[1], shape[2]} : shape;
@@ -69,7 +71,8 @@ Tensor swapped(const Tensor& t, int64_t a, int64_t b, int64_t c, const Shape& sh
   const int64_t size = size_of(t.dtype());
   for (int64_t i = 0; i < a; ++i)
     for (int64_t j = 0; j < b; ++j)
-      for (int64_t k = 0; k < c; ++k) std::memcpy(to + ((i * c + k) * b + j) * size, from + ((i * b + j) * c + k) * size, size_t(size));
+      for (int64_t k = 0; k < c; ++k)
+        std::memcpy(to + ((i * c + k) * b + j) * size, from + ((i * b + j) * c + k) * size, size_t(size));
   return out;
 }
 }  // namespace
@@ -90,14 +93,17 @@ void load_strict(const Module& module, const TensorSource& source) {
     const TensorInfo* found = source.find(expected.name);
     const Shape shape = stored_shape(expected.tensor.shape(), expected.stored_as);
     if (!found && required) note(detail::concat("missing: ", expected.name, " ", shape));
-    if (found && !(found->shape == shape)) note(detail::concat("shape of ", expected.name, ": ", found->shape, ", expected ", shape));
-    if (found && required && !is_float(found->dtype)) note(detail::concat("type of ", expected.name, ": ", found->dtype, ", expected a float"));
+    if (found && !(found->shape == shape))
+      note(detail::concat("shape of ", expected.name, ": ", found->shape, ", expected ", shape));
+    else if (found && required && !is_float(found->dtype))
+      note(detail::concat("type of ", expected.name, ": ", found->dtype, ", expected a float"));
   };
   for (const NamedTensor& p : parameters) compare(p, true);
   for (const NamedTensor& b : buffers) compare(b, false);
   for (const TensorInfo& t : source.tensors())
     if (!known.contains(t.name)) note(detail::concat("unexpected: ", t.name, " ", t.shape));
-  RELUME_CHECK(problems.empty(), source.where(), ": does not fit this network; is it the checkpoint of another configuration?", problems);
+  RELUME_CHECK(problems.empty(), source.where(), ": does not fit this network; is it the checkpoint of another configuration?",
+               problems);
 
   for (const NamedTensor& p : parameters) {
     Tensor value = source.read(p.name).to(DType::f32);
@@ -111,7 +117,8 @@ void load_strict(const Module& module, const TensorSource& source) {
 
 std::vector<NamedTensor> stored_state(const Module& module) {
   std::vector<NamedTensor> out;
-  for (const NamedTensor& p : module.parameters()) out.push_back({p.name, to_stored(p.tensor.detach().to(Device{}), p.stored_as)});
+  for (const NamedTensor& p : module.parameters())
+    out.push_back({p.name, to_stored(p.tensor.detach().to(Device{}), p.stored_as)});
   for (const NamedTensor& b : module.buffers()) out.push_back({b.name, b.tensor.to(Device{})});
   return out;
 }

@@ -28,9 +28,10 @@ class Module {
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 
-  std::vector<NamedTensor> parameters() const;  // of the whole subtree, in declaration order, with names relative to this module
-  std::vector<NamedTensor> buffers() const;     // state without gradient that checkpoints carry
-  int64_t parameter_count() const;              // numbers, not tensors
+  std::vector<NamedTensor> parameters()
+      const;                                 // of the whole subtree, in declaration order, with names relative to this module
+  std::vector<NamedTensor> buffers() const;  // state without gradient that checkpoints carry
+  int64_t parameter_count() const;           // numbers, not tensors
 
   // Training mode switches stochastic depth on. A module starts in evaluation mode.
   void set_training(bool training);
@@ -89,8 +90,8 @@ Tensor to_stored(const Tensor& t, StoredAs stored_as);
 Shape stored_shape(const Shape& shape, StoredAs stored_as);
 
 // Copies every parameter of `module` from `source`, converting floats to the parameter's dtype. All missing, unexpected and
-// mis-shaped names are reported in one InputError, each once, with both shapes; then nothing has been changed. Buffers follow from
-// the configuration: those the source holds must have the right shape and are not read; those it lacks are not missed.
+// mis-shaped names are reported in one InputError, each once, with both shapes; then nothing has been changed. Buffers follow
+// from the configuration: those the source holds must have the right shape and are not read; those it lacks are not missed.
 void load_strict(const Module& module, const TensorSource& source);
 
 // Parameters and buffers under their published names and shapes, ready to be written.

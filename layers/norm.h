@@ -9,7 +9,10 @@ namespace relume {
 class LayerNorm : public Module {
  public:
   LayerNorm(Module* parent, std::string name, int64_t channels, double eps = 1e-5)
-      : Module(parent, std::move(name)), weight(parameter("weight", {channels})), bias(parameter("bias", {channels})), eps_(eps) {}
+      : Module(parent, std::move(name)),
+        weight(parameter("weight", {channels})),
+        bias(parameter("bias", {channels})),
+        eps_(eps) {}
 
   Tensor operator()(const Tensor& x) const {
     return with_path([&] { return layer_norm(x, weight, bias, eps_); });

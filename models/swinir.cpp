@@ -10,7 +10,7 @@ namespace relume {
 
 namespace {
 
-constexpr int64_t feature_channels = 64;     // of the upsampling tail
+constexpr int64_t feature_channels = 64;                          // of the upsampling tail
 constexpr double tail_slope = 0.2, before_upsample_slope = 0.01;  // spec 8.2: 0.01 once, 0.2 elsewhere
 
 int steps_of_two(int scale) {
@@ -48,9 +48,13 @@ Tensor attention_mask(const SwinBlockShape& s, int shift) {
 
 SwinBlockShape block_shape(const SwinIRConfig& c, int heads) {
   const int resolution = c.img_size / c.patch_size;
-  return {.channels = c.embed_dim, .hidden = int64_t(c.embed_dim * c.mlp_ratio), .heads = heads,
+  return {.channels = c.embed_dim,
+          .hidden = int64_t(c.embed_dim * c.mlp_ratio),
+          .heads = heads,
           .window = std::min(c.window_size, resolution),  // a map no larger than the window shrinks it, and nothing shifts
-          .height = resolution, .width = resolution, .scale = c.qk_scale > 0 ? c.qk_scale : 1 / std::sqrt(double(c.embed_dim / heads)),
+          .height = resolution,
+          .width = resolution,
+          .scale = c.qk_scale > 0 ? c.qk_scale : 1 / std::sqrt(double(c.embed_dim / heads)),
           .qkv_bias = c.qkv_bias};
 }
 
@@ -69,17 +73,20 @@ void SwinIRConfig::validate() const {
   RELUME_CHECK(!unshuffle || (unshuffle_scale == sf && upsampler == "nearest+conv"),
                "unshuffle needs unshuffle_scale equal to sf and the upsampler nearest+conv");
   RELUME_CHECK(upsampler != "nearest+conv" || steps_of_two(sf) >= 1, "nearest+conv needs sf 2, 4, 8, ...; sf is ", sf);
-  RELUME_CHECK(upsampler != "pixelshuffle" || sf == 3 || steps_of_two(sf) >= 1, "pixelshuffle needs sf 2, 3, 4, 8, ...; sf is ", sf);
+  RELUME_CHECK(upsampler != "pixelshuffle" || sf == 3 || steps_of_two(sf) >= 1, "pixelshuffle needs sf 2, 3, 4, 8, ...; sf is ",
+               sf);
   RELUME_CHECK(upsampler != "" || sf == 1, "without upsampler sf must be 1; it is ", sf);
   RELUME_CHECK(resi_connection != "3conv" || embed_dim >= 4, "resi_connection 3conv needs embed_dim of at least 4");
   RELUME_CHECK(outer_unshuffle == 1 || (output_is_input_size() && in_chans % (outer_unshuffle * outer_unshuffle) == 0),
-               "outer_unshuffle ", outer_unshuffle, " needs a network that keeps the size of its input, and in_chans to be a multiple of ",
+               "outer_unshuffle ", outer_unshuffle,
+               " needs a network that keeps the size of its input, and in_chans to be a multiple of ",
                outer_unshuffle * outer_unshuffle, "; it is ", in_chans);
 }
 
 WindowAttention::WindowAttention(Module* parent, std::string name, const SwinBlockShape& s, int shift)
     : Module(parent, std::move(name)),
-      relative_position_bias_table(parameter("relative_position_bias_table", {(2 * s.window - 1) * (2 * s.window - 1), s.heads})),
+      relative_position_bias_table(
+          parameter("relative_position_bias_table", {(2 * s.window - 1) * (2 * s.window - 1), s.heads})),
       qkv(this, "qkv", {s.channels, 3 * s.channels, s.qkv_bias}),
       proj(this, "proj", {s.channels, s.channels}),
       options_{.heads = s.heads, .window = s.window, .shift = shift, .scale = s.scale} {
@@ -136,7 +143,8 @@ Tensor BodyConv::operator()(const Tensor& x, const Tensor& residual) const {
   return (*third_)((*second_)((*first_)(x, act), act), {}, residual);
 }
 
-Rstb::Rstb(Module* parent, std::string name, const SwinBlockShape& s, const std::vector<double>& drops, int first_index, bool three_convs)
+Rstb::Rstb(Module* parent, std::string name, const SwinBlockShape& s, const std::vector<double>& drops, int first_index,
+           bool three_convs)
     : Module(parent, std::move(name)),
       residual_group_(this, "residual_group"),
       blocks_(&residual_group_, "blocks"),
@@ -181,11 +189,13 @@ SwinIR::SwinIR(const SwinIRConfig& config) : Module(nullptr, ""), config_(config
 
   if (c.upsampler == "nearest+conv" || c.upsampler == "pixelshuffle") {
     conv_before_upsample_group_ = std::make_unique<Module>(this, "conv_before_upsample");
-    conv_before_upsample_ = std::make_unique<Conv2d>(conv_before_upsample_group_.get(), "0", Conv2dShape{channels, feature_channels});
+    conv_before_upsample_ =
+        std::make_unique<Conv2d>(conv_before_upsample_group_.get(), "0", Conv2dShape{channels, feature_channels});
   }
   if (c.upsampler == "nearest+conv") {
     for (int i = 1; i <= steps_of_two(c.sf); ++i)
-      upsample_.push_back(std::make_unique<Conv2d>(this, "conv_up" + std::to_string(i), Conv2dShape{feature_channels, feature_channels}));
+      upsample_.push_back(
+          std::make_unique<Conv2d>(this, "conv_up" + std::to_string(i), Conv2dShape{feature_channels, feature_channels}));
     conv_hr_ = std::make_unique<Conv2d>(this, "conv_hr", Conv2dShape{feature_channels, feature_channels});
   } else if (c.upsampler != "") {
     upsample_group_ = std::make_unique<Module>(this, "upsample");
@@ -198,7 +208,8 @@ SwinIR::SwinIR(const SwinIRConfig& config) : Module(nullptr, ""), config_(config
           std::make_unique<Conv2d>(upsample_group_.get(), std::to_string(2 * i), Conv2dShape{in, out * factor * factor}));
   }
   if (c.upsampler != "pixelshuffledirect")
-    conv_last_ = std::make_unique<Conv2d>(this, "conv_last", Conv2dShape{c.upsampler == "" ? channels : feature_channels, pictures});
+    conv_last_ =
+        std::make_unique<Conv2d>(this, "conv_last", Conv2dShape{c.upsampler == "" ? channels : feature_channels, pictures});
 }
 
 int SwinIR::size_multiple() const { return config_.unshuffle ? config_.sf * config_.window_size : config_.outer_unshuffle; }
@@ -213,16 +224,17 @@ Tensor SwinIR::operator()(const Tensor& x) const {
   const int f = config_.outer_unshuffle, multiple = size_multiple();
   const int64_t pictures = config_.in_chans / (f * f);
   RELUME_CHECK(x.rank() == 4 && x.shape(3) == pictures, "SwinIR: pictures ", x, " given, expected [N, H, W, ", pictures, "]");
-  RELUME_CHECK(x.shape(1) % multiple == 0 && x.shape(2) % multiple == 0, "SwinIR: pictures ", x.shape(),
-               " are no multiple of ", multiple, "; pad them");
+  RELUME_CHECK(x.shape(1) % multiple == 0 && x.shape(2) % multiple == 0, "SwinIR: pictures ", x.shape(), " are no multiple of ",
+               multiple, "; pad them");
   return f == 1 ? network(x) : pixel_shuffle(network(pixel_unshuffle(x, f)), f);
 }
 
 Tensor SwinIR::features(const Tensor& x) const {
   Tensor y = patch_norm_ ? (*patch_norm_)(x) : x;
   if (absolute_pos_embed_) {
-    RELUME_CHECK(x.shape(1) * x.shape(2) == absolute_pos_embed_.shape(1), "SwinIR: the absolute position embedding fits maps of ",
-                 absolute_pos_embed_.shape(1), " pixels, got ", x.shape());
+    RELUME_CHECK(x.shape(1) * x.shape(2) == absolute_pos_embed_.shape(1),
+                 "SwinIR: the absolute position embedding fits maps of ", absolute_pos_embed_.shape(1), " pixels, got ",
+                 x.shape());
     y = add_rows(y, absolute_pos_embed_);
   }
   for (const auto& group : *layers_) {

@@ -3,8 +3,8 @@
 //   picture --(unshuffle)--> conv_first --> [N, H', W', C] --> RSTB x depths.size() --> norm, conv_after_body, + --> upsampler
 //   RSTB:  x + conv(blocks(x))     block:  x + attention(norm1(x)), then x + mlp(norm2(x)), odd blocks with shifted windows
 //
-// Channels last throughout: the published "tokens" [N, H'W', C] are the same memory, so embed and unembed disappear. Parameter and
-// buffer names are those of the published checkpoints; the paper's stage one has 15,792,587 parameters.
+// Channels last throughout: the published "tokens" [N, H'W', C] are the same memory, so embed and unembed disappear. Parameter
+// and buffer names are those of the published checkpoints; the paper's stage one has 15,792,587 parameters.
 #pragma once
 
 #include <functional>
@@ -20,27 +20,27 @@ namespace relume {
 
 // Defaults: DiffBIR's stage one. Names and meaning of the published constructor; outer_unshuffle and zero_last are ours.
 struct SwinIRConfig {
-  int img_size = 64;    // side of the map the shift decision and the stored masks are made for
-  int patch_size = 1;   // divides img_size; the network itself always works per pixel of its map
+  int img_size = 64;   // side of the map the shift decision and the stored masks are made for
+  int patch_size = 1;  // divides img_size; the network itself always works per pixel of its map
   int in_chans = 3;
   int embed_dim = 180;
   std::vector<int> depths{6, 6, 6, 6, 6, 6, 6, 6};
   std::vector<int> num_heads{6, 6, 6, 6, 6, 6, 6, 6};
   int window_size = 8;
   double mlp_ratio = 2;
-  int sf = 8;                              // output size / input size without unshuffle
+  int sf = 8;  // output size / input size without unshuffle
   double img_range = 1;
   std::string upsampler = "nearest+conv";  // or pixelshuffle, pixelshuffledirect, "" (residual picture)
   std::string resi_connection = "1conv";   // or 3conv
   bool unshuffle = true;
-  int unshuffle_scale = 8;                 // must equal sf when unshuffle is on
+  int unshuffle_scale = 8;  // must equal sf when unshuffle is on
   bool qkv_bias = true;
-  double qk_scale = 0;                     // 0: head_dim^-0.5
+  double qk_scale = 0;  // 0: head_dim^-0.5
   double drop_path_rate = 0.1;
-  bool ape = false;                        // absolute position embedding
+  bool ape = false;  // absolute position embedding
   bool patch_norm = true;
-  int outer_unshuffle = 1;                 // the whole network between a pixel unshuffle and a shuffle by this factor
-  bool zero_last = false;                  // initialise conv_last with zeros: with upsampler "" the network starts as the identity
+  int outer_unshuffle = 1;  // the whole network between a pixel unshuffle and a shuffle by this factor
+  bool zero_last = false;   // initialise conv_last with zeros: with upsampler "" the network starts as the identity
 
   template <class V> void fields(V&& v) {
     v("img_size", img_size, Range{1, 4096}, "side of the map that decides about shifted windows");
@@ -131,7 +131,8 @@ class BodyConv : public Module {
 class Rstb : public Module {
  public:
   // drops: drop probability per block; first_index: number of the first block in the whole network.
-  Rstb(Module* parent, std::string name, const SwinBlockShape& shape, const std::vector<double>& drops, int first_index, bool three_convs);
+  Rstb(Module* parent, std::string name, const SwinBlockShape& shape, const std::vector<double>& drops, int first_index,
+       bool three_convs);
   Tensor operator()(const Tensor& x, const DropPathSource& drop_path) const;  // [N, H, W, C]
 
  private:
@@ -148,18 +149,18 @@ class SwinIR : public Module {
   // H and W are multiples of size_multiple().
   Tensor operator()(const Tensor& x) const;
 
-  int size_multiple() const;                 // what H and W must be multiples of; 1 when the network pads by itself
-  int padding_multiple() const;              // what a pipeline pads pictures to (spec 5.2: 64 for the paper's network)
-  int output_scale() const;                  // output size / input size
+  int size_multiple() const;     // what H and W must be multiples of; 1 when the network pads by itself
+  int padding_multiple() const;  // what a pipeline pads pictures to (spec 5.2: 64 for the paper's network)
+  int output_scale() const;      // output size / input size
   const SwinIRConfig& config() const { return config_; }
-  void initialise(uint64_t seed) const;      // spec 2.1, "Init"
+  void initialise(uint64_t seed) const;  // spec 2.1, "Init"
   void set_drop_path(DropPathSource source) { drop_path_ = std::move(source); }
   void set_activation_checkpointing(bool on) { checkpointing_ = on; }  // per RSTB
 
  private:
-  Tensor features(const Tensor& x) const;    // norm(RSTBs(embed(x)))
-  Tensor network(const Tensor& x) const;     // without outer unshuffle
-  Tensor tail(const Tensor& x) const;        // the upsampler
+  Tensor features(const Tensor& x) const;  // norm(RSTBs(embed(x)))
+  Tensor network(const Tensor& x) const;   // without outer unshuffle
+  Tensor tail(const Tensor& x) const;      // the upsampler
 
   SwinIRConfig config_;
   std::vector<double> mean_;

@@ -1,5 +1,5 @@
-// Checks every #include "…" of the project against the house (design, section 1): a folder includes only folders below it. Names
-// each offender and ends with 1. Run with the project's folder as the only argument.
+// Checks every #include "…" of the project against the house (design, section 1): a folder includes only folders below it.
+// Names each offender and ends with 1. Run with the project's folder as the only argument.
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -14,9 +14,11 @@ using Folders = std::set<std::string>;
 
 // May be included by each folder, besides the folder itself.
 const std::map<std::string, Folders>& allowed() {
-  static const Folders picture{"base", "tensor", "configs", "data"}, computing{"base", "tensor", "autograd", "layers", "models", "configs"};
+  static const Folders picture{"base", "tensor", "configs", "data"},
+      computing{"base", "tensor", "autograd", "layers", "models", "configs"};
   static const Folders floor{"base", "tensor", "autograd", "layers", "models", "data", "degrade", "configs"};
-  static const Folders all{"base", "tensor", "autograd", "layers", "models", "data", "degrade", "configs", "train", "infer", "cli", "tests"};
+  static const Folders all{"base",    "tensor",  "autograd", "layers", "models", "data",
+                           "degrade", "configs", "train",    "infer",  "cli",    "tests"};
   static const std::map<std::string, Folders> rules{{"base", {}},
                                                     {"configs", {"base"}},
                                                     {"tensor", {"base"}},
@@ -35,8 +37,8 @@ const std::map<std::string, Folders>& allowed() {
 
 // Headers of other libraries that only some places may include: prefix of the header, prefix of the place.
 const std::map<std::string, std::string>& fenced() {
-  static const std::map<std::string, std::string> fences{{"dnnl", "tensor/cpu/"}, {"omp.h", "tensor/cpu/"}, {"yaml-cpp/", "configs/"},
-                                                         {"jpeglib", "data/"}, {"png.h", "data/"}};
+  static const std::map<std::string, std::string> fences{
+      {"dnnl", "tensor/cpu/"}, {"omp.h", "tensor/cpu/"}, {"yaml-cpp/", "configs/"}, {"jpeglib", "data/"}, {"png.h", "data/"}};
   return fences;
 }
 

@@ -14,8 +14,13 @@ AdamW::AdamW(std::vector<NamedTensor> parameters, const AdamWOptions& options)
 
 void AdamW::step(double lr, double gradient_scale) {
   ++steps_;
-  const kernels::AdamWStep update{.lr = lr, .beta1 = options_.beta1, .beta2 = options_.beta2, .eps = options_.eps,
-                                  .weight_decay = options_.weight_decay, .step = steps_, .gradient_scale = gradient_scale};
+  const kernels::AdamWStep update{.lr = lr,
+                                  .beta1 = options_.beta1,
+                                  .beta2 = options_.beta2,
+                                  .eps = options_.eps,
+                                  .weight_decay = options_.weight_decay,
+                                  .step = steps_,
+                                  .gradient_scale = gradient_scale};
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Tensor& p = parameters_[i].tensor;
     const Tensor g = grad(p);

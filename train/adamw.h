@@ -24,7 +24,7 @@ class AdamW {
 
   int64_t steps_done() const { return steps_; }
   const std::vector<NamedTensor>& parameters() const { return parameters_; }
-  const Tensor& first_moment(size_t i) const { return moments_[i].m; }   // of parameters()[i], in memory layout
+  const Tensor& first_moment(size_t i) const { return moments_[i].m; }  // of parameters()[i], in memory layout
   const Tensor& second_moment(size_t i) const { return moments_[i].v; }
 
  private:

@@ -57,12 +57,18 @@ double mean_psnr(const SwinIR& network, const std::vector<Degraded>& pairs) {
 class Stage1Run {
  public:
   explicit Stage1Run(const Stage1Config& config)
-      : config_(config), batches_(config), validation_(validation_pairs(config)), network_(config.model), output_(prepared_output(config)),
+      : config_(config),
+        batches_(config),
+        validation_(validation_pairs(config)),
+        network_(config.model),
+        output_(prepared_output(config)),
         log_(output_ / "log.jsonl") {
     network_.initialise(uint64_t(config.seed));
     network_.set_activation_checkpointing(config.train.activation_checkpointing);
-    optimiser_.emplace(network_.parameters(), AdamWOptions{.lr = config.train.lr, .beta1 = config.train.betas[0],
-                                                           .beta2 = config.train.betas[1], .eps = config.train.eps,
+    optimiser_.emplace(network_.parameters(), AdamWOptions{.lr = config.train.lr,
+                                                           .beta1 = config.train.betas[0],
+                                                           .beta2 = config.train.betas[1],
+                                                           .eps = config.train.eps,
                                                            .weight_decay = config.train.weight_decay});
   }
 
@@ -70,14 +76,15 @@ class Stage1Run {
     Progress progress("step", config_.train.steps);
     for (step_ = 0; step_ < config_.train.steps && done(progress) < 1; ++step_) {
       if (step_ % config_.train.validate_every == 0) validate();
-      const Batch batch = batches_.next();
+      const Batch batch = next_batch();
       const double rate = config_.train.lr * schedule(config_.train, step_, done(progress));
       const double loss = train_step(batch, rate);
       note(loss, rate, progress);
       if ((step_ + 1) % config_.train.checkpoint_every == 0) save_checkpoint(step_ + 1);
       if (interrupted()) {
         save_checkpoint(step_ + 1);
-        throw Interrupted(fmt::format("interrupted after step {}; its weights are in {}", step_ + 1, checkpoint(step_ + 1).string()));
+        throw Interrupted(
+            fmt::format("interrupted after step {}; its weights are in {}", step_ + 1, checkpoint(step_ + 1).string()));
       }
     }
     validate();
@@ -95,13 +102,25 @@ class Stage1Run {
     return limit > 0 ? std::max(by_steps, progress.seconds() / limit) : by_steps;
   }
 
+  // A picture may turn out to be broken after hours: what was learnt until then is kept.
+  Batch next_batch() {
+    try {
+      return batches_.next();
+    } catch (Error& e) {
+      if (step_ > 0) {
+        save_checkpoint(step_);
+        e.add_context(fmt::format("met after step {}; the weights of that step are in {}", step_, checkpoint(step_).string()));
+      }
+      throw;
+    }
+  }
+
   // One optimiser step; gives the loss per element, comparable between batch and picture sizes.
   double train_step(const Batch& batch, double rate) {
     network_.set_training(true);
-    network_.set_drop_path([draws = DropPathDraws{.seed = uint64_t(config_.seed), .step = uint32_t(step_)}](
-                               int branch, double probability, int64_t samples) {
-      return drop_path_scale(draws, branch, probability, samples);
-    });
+    network_.set_drop_path(
+        [draws = DropPathDraws{.seed = uint64_t(config_.seed), .step = uint32_t(step_)}](
+            int branch, double probability, int64_t samples) { return drop_path_scale(draws, branch, probability, samples); });
     const Tensor loss = sum_squared_error(network_(batch.lq), batch.gt);
     optimiser_->clear_gradients();
     backward(loss);
@@ -120,7 +139,8 @@ class Stage1Run {
                     fmt::format("loss {:.3e}  {:.1f} images/s", loss, images));
     if ((step_ + 1) % config_.train.log_every != 0 && step_ + 1 != config_.train.steps) return;
     const double mean = loss_sum_ / double(loss_count_);
-    log_.write({{"step", step_ + 1}, {"loss", mean}, {"lr", rate}, {"seconds", progress.seconds()}, {"images_per_second", images}});
+    log_.write(
+        {{"step", step_ + 1}, {"loss", mean}, {"lr", rate}, {"seconds", progress.seconds()}, {"images_per_second", images}});
     result_.loss.emplace_back(step_ + 1, mean);
     loss_sum_ = 0, loss_count_ = 0;
   }
@@ -156,7 +176,9 @@ void save_swinir(const SwinIR& network, int64_t step, const Path& path) {
   NamedTensors entries;
   for (const NamedTensor& t : stored_state(network)) entries.emplace_back(t.name, t.tensor);
   write_safetensors(path, entries,
-                    {{"format", "pt"}, {"relume.swinir", to_yaml(network.config())}, {"relume.step", std::to_string(step)},
+                    {{"format", "pt"},
+                     {"relume.swinir", to_yaml(network.config())},
+                     {"relume.step", std::to_string(step)},
                      {"relume.version", version_number()}});
 }
 

@@ -52,7 +52,8 @@ struct Stage1TrainConfig {
     v("schedule", schedule, OneOf{{"constant", "cosine"}}, "course of the learning rate; cosine ends at zero");
     v("warmup_steps", warmup_steps, Range{0, 1e9}, "steps of linear rise at the start");
     v("time_limit", time_limit, Range{0, 1e9}, "stop after so many seconds, the schedule shortened to fit; 0: no limit");
-    v("activation_checkpointing", activation_checkpointing, "recompute each group in the backward pass: less memory, more time");
+    v("activation_checkpointing", activation_checkpointing,
+      "recompute each group in the backward pass: less memory, more time");
     v("log_every", log_every, Range{1, 1e9}, "steps between lines of the log");
     v("validate_every", validate_every, Range{1, 1e9}, "steps between validations");
     v("checkpoint_every", checkpoint_every, Range{1, 1e12}, "steps between saved weights");
@@ -79,9 +80,11 @@ struct Stage1Config {
   }
   void validate() const {
     RELUME_CHECK(!output.empty(), "output is empty; name a folder");
-    RELUME_CHECK(model.output_is_input_size(), "stage one learns at the size of its input: model.unshuffle must be on, or model.sf 1");
+    RELUME_CHECK(model.output_is_input_size(),
+                 "stage one learns at the size of its input: model.unshuffle must be on, or model.sf 1");
     const int multiple = model.unshuffle ? model.sf * model.window_size : model.outer_unshuffle;
-    RELUME_CHECK(data.size % multiple == 0, "data.size ", data.size, " is no multiple of ", multiple, ", which this network needs");
+    RELUME_CHECK(data.size % multiple == 0, "data.size ", data.size, " is no multiple of ", multiple,
+                 ", which this network needs");
   }
 };
 

@@ -1,6 +1,7 @@
 #include "train/stage1_data.h"
 
 #include <cstring>
+#include <utility>
 
 #include "data/convert.h"
 
@@ -12,7 +13,7 @@ FolderDatasetOptions dataset_options(const Stage1DataConfig& data) {
   return {.cache_bytes = int64_t(data.cache_gb * 1e9), .max_side = data.max_side};
 }
 
-Tensor stacked(const std::vector<Degraded>& samples, Tensor Degraded::* member) {
+Tensor stacked(const std::vector<Degraded>& samples, Tensor Degraded::*member) {
   const Tensor& first = samples[0].*member;
   Tensor all = Tensor::empty({int64_t(samples.size()), first.shape(0), first.shape(1), first.shape(2)});
   const size_t bytes = size_t(first.numel()) * sizeof(float);
@@ -28,9 +29,10 @@ Stage1Batches::Stage1Batches(const Stage1Config& config)
       crop_{.kind = parse_crop_kind(config.data.crop), .size = config.data.size},
       pictures_(config.data.pictures, dataset_options(config.data)),
       order_(uint64_t(config.seed), pictures_.size()) {
-  const LoaderOptions options{.batch_size = config.train.batch_size, .threads = config.data.threads, .prefetch = 4,
-                              .end_step = config.train.steps};
+  const LoaderOptions options{
+      .batch_size = config.train.batch_size, .threads = config.data.threads, .prefetch = 4, .end_step = config.train.steps};
   loader_ = std::make_unique<Loader<Degraded>>(options, [this](int64_t step, int64_t index) { return sample(step, index); });
+  if (config.train.steps > 0) first_ = loader_->next();
 }
 
 Degraded Stage1Batches::sample(int64_t step, int64_t index) {
@@ -47,7 +49,7 @@ Degraded Stage1Batches::sample(int64_t step, int64_t index) {
 }
 
 Batch Stage1Batches::next() {
-  const LoadedBatch<Degraded> loaded = loader_->next();
+  const LoadedBatch<Degraded> loaded = first_ ? *std::exchange(first_, std::nullopt) : loader_->next();
   return {stacked(loaded.samples, &Degraded::lq), stacked(loaded.samples, &Degraded::gt)};
 }
 

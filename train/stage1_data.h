@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "data/crop.h"
 #include "data/dataset.h"
@@ -17,6 +18,7 @@ struct Batch {
 // Batches prepared ahead by threads. What a sample holds depends on (seed, step, index) alone.
 class Stage1Batches {
  public:
+  // Waits for the first batch, so that pictures nothing can be learnt from are refused before anything is written.
   explicit Stage1Batches(const Stage1Config& config);
   Batch next();
   double last_wait_seconds() const { return loader_->last_wait_seconds(); }
@@ -27,6 +29,7 @@ class Stage1Batches {
   CropOptions crop_;
   FolderDataset pictures_;
   SampleOrder order_;
+  std::optional<LoadedBatch<Degraded>> first_;
   std::unique_ptr<Loader<Degraded>> loader_;  // last: its threads use the members above
 };
 

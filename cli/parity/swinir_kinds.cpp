@@ -1,5 +1,5 @@
-// Kinds swinir, swinir_full, swinir_rstb, swinir_droppath, swinir_adamw: outputs, losses, gradients and training trajectories of the
-// restoration network (spec/diffbir.md 2.1, 2.2).
+// Kinds swinir, swinir_full, swinir_rstb, swinir_droppath, swinir_adamw: outputs, losses, gradients and training trajectories
+// of the restoration network (spec/diffbir.md 2.1, 2.2).
 #include <array>
 #include <cmath>
 #include <map>
@@ -17,7 +17,7 @@ namespace {
 // The reference class's own defaults, where they differ from the configuration DiffBIR uses and SwinIRConfig defaults to.
 Json class_defaults() {
   return {{"embed_dim", 96}, {"depths", {6, 6, 6, 6}}, {"num_heads", {6, 6, 6, 6}}, {"window_size", 7}, {"mlp_ratio", 4},
-          {"sf", 4}, {"upsampler", ""}, {"unshuffle", false}};
+          {"sf", 4},         {"upsampler", ""},        {"unshuffle", false}};
 }
 
 // A constructor call of the reference as our configuration; keys without a counterpart must have a value that changes nothing.
@@ -43,8 +43,8 @@ std::unique_ptr<SwinIR> network_of(const Case& c, const Json& call) {
     const std::string name = "buffer." + b.name;
     if (!c.has(name)) continue;
     const Tensor theirs = c.tensor(name).to(DType::f64), ours = b.tensor.to(DType::f64);
-    RELUME_CHECK(std::equal(ours.data<double>(), ours.data<double>() + ours.numel(), theirs.data<double>()), c.name(), ": ", name,
-                 " differs from ours");
+    RELUME_CHECK(std::equal(ours.data<double>(), ours.data<double>() + ours.numel(), theirs.data<double>()), c.name(), ": ",
+                 name, " differs from ours");
   }
   return net;
 }
@@ -91,8 +91,8 @@ void run_swinir_droppath(const Case& c, Report& report) {
   std::map<int, int64_t> row_of_branch;
   net->set_drop_path([&](int branch, double probability, int64_t samples) {
     const int64_t row = row_of_branch.emplace(branch, int64_t(row_of_branch.size())).first->second;
-    RELUME_CHECK(row < keep.shape(0) && samples == keep.shape(1), c.name(), ": branch ", branch, " has no row in input.droppath_keep ",
-                 keep);
+    RELUME_CHECK(row < keep.shape(0) && samples == keep.shape(1), c.name(), ": branch ", branch,
+                 " has no row in input.droppath_keep ", keep);
     if (std::abs(probabilities.data<float>()[row] - probability) > 1e-6)
       report.complain(detail::concat("branch ", branch, " has drop probability ", probability, ", recorded ",
                                      probabilities.data<float>()[row]));
@@ -110,9 +110,14 @@ void run_swinir_rstb(const Case& c, Report& report) {
   const auto size = c.option<std::array<int, 2>>("input_resolution"), map = c.option<std::array<int, 2>>("x_size");
   const int64_t channels = c.option<int64_t>("dim");
   const int heads = c.option<int>("num_heads"), window = c.option<int>("window_size");
-  const SwinBlockShape shape{.channels = channels, .hidden = int64_t(double(channels) * c.option<double>("mlp_ratio")), .heads = heads,
-                             .window = std::min({window, size[0], size[1]}), .height = size[0], .width = size[1],
-                             .scale = 1 / std::sqrt(double(channels / heads)), .qkv_bias = c.option<bool>("qkv_bias", true)};
+  const SwinBlockShape shape{.channels = channels,
+                             .hidden = int64_t(double(channels) * c.option<double>("mlp_ratio")),
+                             .heads = heads,
+                             .window = std::min({window, size[0], size[1]}),
+                             .height = size[0],
+                             .width = size[1],
+                             .scale = 1 / std::sqrt(double(channels / heads)),
+                             .qkv_bias = c.option<bool>("qkv_bias", true)};
   const std::vector<double> drops(c.option<size_t>("depth"), 0.0);
   const Rstb group(nullptr, "", shape, drops, 0, c.option<std::string>("resi_connection", "1conv") == "3conv");
   const auto weights = c.weights();
@@ -133,7 +138,9 @@ void run_swinir_adamw(const Case& c, Report& report) {
   RELUME_CHECK(c.option_in<std::string>(optimizer, "type") == "AdamW", c.name(), ": unknown optimiser");
   const auto betas = c.option_in<std::array<double, 2>>(optimizer, "betas");
   const auto net = network_of(c, c.config().at("model"));
-  AdamW adamw(net->parameters(), {.lr = c.option_in<double>(optimizer, "lr"), .beta1 = betas[0], .beta2 = betas[1],
+  AdamW adamw(net->parameters(), {.lr = c.option_in<double>(optimizer, "lr"),
+                                  .beta1 = betas[0],
+                                  .beta2 = betas[1],
                                   .eps = c.option_in<double>(optimizer, "eps"),
                                   .weight_decay = c.option_in<double>(optimizer, "weight_decay")});
   const Tensor lq = c.f32("input.lq"), gt = c.f32("input.gt");  // [batches, N, C, H, W]
@@ -156,7 +163,8 @@ void run_swinir_adamw(const Case& c, Report& report) {
   for (size_t i = 0; i < adamw.parameters().size(); ++i) {
     const NamedTensor& p = adamw.parameters()[i];
     report.compare("final.param." + p.name, to_stored(p.tensor.detach(), p.stored_as));
-    if (c.has("final.exp_avg." + p.name)) report.compare("final.exp_avg." + p.name, to_stored(adamw.first_moment(i), p.stored_as));
+    if (c.has("final.exp_avg." + p.name))
+      report.compare("final.exp_avg." + p.name, to_stored(adamw.first_moment(i), p.stored_as));
     if (c.has("final.exp_avg_sq." + p.name))
       report.compare("final.exp_avg_sq." + p.name, to_stored(adamw.second_moment(i), p.stored_as));
   }

@@ -10,8 +10,7 @@
 
 namespace relume {
 
-template <class Fn>
-class Kernel {
+template <class Fn> class Kernel {
  public:
   explicit constexpr Kernel(const char* name) : name_(name) {}
   const char* name() const { return name_; }
@@ -19,8 +18,7 @@ class Kernel {
   void set(DeviceKind kind, Fn* function) { table_[int(kind)] = function; }
   Fn* on(Device device) const {
     Fn* function = table_[int(device.kind)];
-    RELUME_CHECK(function, name_, ": no kernel for ", device,
-                 " in this build; move the tensor to the cpu");
+    RELUME_CHECK(function, name_, ": no kernel for ", device, " in this build; move the tensor to the cpu");
     calls_.fetch_add(1, std::memory_order_relaxed);
     return function;
   }

@@ -1,5 +1,6 @@
-// Counter-based random numbers, Philox 4x32-10 (Salmon et al. 2011), keyed by (seed, purpose, step, sample) (design D5). The same
-// key gives the same numbers whatever the thread, rank, batch or device; a resumed run draws what the uninterrupted one would have.
+// Counter-based random numbers, Philox 4x32-10 (Salmon et al. 2011), keyed by (seed, purpose, step, sample) (design D5). The
+// same key gives the same numbers whatever the thread, rank, batch or device; a resumed run draws what the uninterrupted one
+// would have.
 #pragma once
 
 #include <array>
@@ -39,10 +40,10 @@ class RandomStream {
  public:
   explicit RandomStream(const RandomKey& key) : key_(key.key()), counter_(key.counter(0)) {}
   uint32_t bits();
-  double uniform();                                                       // [0, 1), 53 bits
+  double uniform();  // [0, 1), 53 bits
   double uniform(double low, double high) { return low + (high - low) * uniform(); }
-  int64_t below(int64_t n);                                               // 0 .. n-1, unbiased
-  double normal();                                                        // N(0, 1), Box-Muller in double
+  int64_t below(int64_t n);  // 0 .. n-1, unbiased
+  double normal();           // N(0, 1), Box-Muller in double
 
  private:
   std::array<uint32_t, 2> key_;

@@ -13,14 +13,14 @@ class Shape {
  public:
   static constexpr int max_rank = 6;
 
-  Shape() = default;                                  // rank 0: a scalar
-  Shape(std::initializer_list<int64_t> sizes);        // throws on a negative size or more than max_rank axes
+  Shape() = default;                            // rank 0: a scalar
+  Shape(std::initializer_list<int64_t> sizes);  // throws on a negative size or more than max_rank axes
   explicit Shape(std::span<const int64_t> sizes);
 
   int rank() const { return rank_; }
   int64_t operator[](int axis) const { return sizes_[resolve(axis)]; }  // axis -1 counts from the back; out of range throws
-  int64_t numel() const;                              // product of the sizes, 1 for a scalar; throws on 64-bit overflow
-  Shape with(int axis, int64_t size) const;           // the same shape with one size replaced
+  int64_t numel() const;                     // product of the sizes, 1 for a scalar; throws on 64-bit overflow
+  Shape with(int axis, int64_t size) const;  // the same shape with one size replaced
   std::span<const int64_t> sizes() const { return {sizes_.data(), size_t(rank_)}; }
   bool operator==(const Shape& other) const;
 

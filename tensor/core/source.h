@@ -19,10 +19,10 @@ struct TensorInfo {
 class TensorSource {
  public:
   virtual ~TensorSource() = default;
-  virtual const std::vector<TensorInfo>& tensors() const = 0;       // in file order
+  virtual const std::vector<TensorInfo>& tensors() const = 0;         // in file order
   virtual const TensorInfo* find(const std::string& name) const = 0;  // null when there is none
-  virtual Tensor read(const std::string& name) const = 0;           // a CPU tensor, possibly a view of a mapped file
-  virtual std::string where() const = 0;                            // for messages: the file's path
+  virtual Tensor read(const std::string& name) const = 0;             // a CPU tensor, possibly a view of a mapped file
+  virtual std::string where() const = 0;                              // for messages: the file's path
 };
 
 }  // namespace relume

@@ -15,8 +15,8 @@ namespace relume {
 namespace {
 
 // Caching pool for the CPU. Freed blocks are kept and handed out again to requests they fit within an eighth, because a network
-// asks for the same sizes at every step and fresh pages cost a fault each. Before new memory is mapped, cached blocks of at least
-// the same total are given back, so that resident memory follows the live peak.
+// asks for the same sizes at every step and fresh pages cost a fault each. Before new memory is mapped, cached blocks of at
+// least the same total are given back, so that resident memory follows the live peak.
 class CpuAllocator final : public Allocator {
  public:
   void* allocate(int64_t bytes) override {
@@ -94,7 +94,7 @@ class CpuAllocator final : public Allocator {
   }
 
   mutable std::mutex mutex_;
-  std::map<void*, int64_t> owned_;           // every block we hold, with its size
+  std::map<void*, int64_t> owned_;  // every block we hold, with its size
   std::multimap<int64_t, void*> free_;
   int64_t in_use_ = 0, cached_ = 0, peak_ = 0;
 };

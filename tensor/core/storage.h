@@ -18,11 +18,11 @@ class Allocator {
   virtual void* allocate(int64_t bytes) = 0;
   virtual void release(void* pointer, int64_t bytes) noexcept = 0;
   virtual int64_t bytes_in_use() const = 0;
-  virtual int64_t peak_bytes() const = 0;   // highest bytes_in_use() since the last reset_peak()
+  virtual int64_t peak_bytes() const = 0;  // highest bytes_in_use() since the last reset_peak()
   virtual void reset_peak() = 0;
-  virtual void trim() = 0;                  // gives cached memory back to the system
+  virtual void trim() = 0;  // gives cached memory back to the system
 };
-Allocator& allocator(Device device);        // throws when the build has no such device
+Allocator& allocator(Device device);                        // throws when the build has no such device
 void set_allocator(DeviceKind kind, Allocator* allocator);  // called by a backend's registration
 
 class Storage {
@@ -45,8 +45,7 @@ class Storage {
 
   // A backend's derived copy of this data (packed convolution weights, D1), keyed by what it was derived for; an entry made
   // from an older version is dropped. make() runs under the storage's lock, once per (key, version).
-  template <class Make>
-  std::shared_ptr<void> derived(uint64_t key, Make&& make) {
+  template <class Make> std::shared_ptr<void> derived(uint64_t key, Make&& make) {
     const std::lock_guard lock(derived_mutex_);
     const uint64_t now = version();
     std::erase_if(derived_, [&](const Derived& d) { return d.version != now; });

@@ -1,10 +1,14 @@
 #include "tensor/core/tensor.h"
 
+#include <atomic>
+
 #include "tensor/kernels/memory.h"
 
 namespace relume {
 
 namespace {
+std::atomic<int64_t> copies{0};
+
 int64_t last_size(const Shape& shape) { return shape.rank() == 0 ? 1 : shape[-1]; }
 }  // namespace
 
@@ -58,7 +62,8 @@ Tensor Tensor::reshape(const Shape& shape) const {
 }
 
 Tensor Tensor::columns(int64_t begin, int64_t end) const {
-  RELUME_CHECK(rank() >= 1 && 0 <= begin && begin <= end && end <= shape(-1), "columns: ", begin, ":", end, " asked of ", *this);
+  RELUME_CHECK(rank() >= 1 && 0 <= begin && begin <= end && end <= shape(-1), "columns: ", begin, ":", end, " asked of ",
+               *this);
   Impl view = impl();
   view.shape = shape().with(-1, end - begin);
   view.offset += begin;
@@ -88,7 +93,11 @@ Tensor Tensor::clone() const {
   return out;
 }
 
-Tensor Tensor::contiguous() const { return is_dense() ? *this : clone(); }
+Tensor Tensor::contiguous() const {
+  if (is_dense()) return *this;
+  copies.fetch_add(1, std::memory_order_relaxed);
+  return clone();
+}
 
 Tensor Tensor::to(Device device) const {
   if (device == this->device()) return *this;
@@ -111,6 +120,8 @@ void Tensor::copy_from(const Tensor& source) const {
   kernels::copy.on(device())(*this, source);
   storage()->bump_version();
 }
+
+int64_t contiguous_copies() { return copies.load(std::memory_order_relaxed); }
 
 std::ostream& operator<<(std::ostream& out, const Tensor& t) {
   if (!t) return out << "undefined";

@@ -1,7 +1,7 @@
-// Tensor: the one array type (design D3). A cheap handle: copying shares the data, clone() copies it; constness of the handle is
-// not constness of the data. Data is dense, or dense rows with one row pitch (last axis contiguous), so slices of the last axis
-// (packed qkv, GEGLU halves, the destination of a concatenation) are views. No gradients here: the differentiable operations
-// live in autograd/, which keeps its state in the opaque gradient slot.
+// Tensor: the one array type (design D3). A cheap handle: copying shares the data, clone() copies it; constness of the handle
+// is not constness of the data. Data is dense, or dense rows with one row pitch (last axis contiguous), so slices of the last
+// axis (packed qkv, GEGLU halves, the destination of a concatenation) are views. No gradients here: the differentiable
+// operations live in autograd/, which keeps its state in the opaque gradient slot.
 #pragma once
 
 #include <initializer_list>
@@ -20,7 +20,7 @@ struct GradNode;  // defined in autograd/graph.h
 
 class Tensor {
  public:
-  Tensor() = default;  // undefined: bool(t) is false
+  Tensor() = default;                                                                     // undefined: bool(t) is false
   static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = {});  // contents are undefined
   static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = {});
   static Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = {});
@@ -53,10 +53,10 @@ class Tensor {
   Tensor slice(int64_t begin, int64_t end) const;    // [begin:end, ...] along the first axis
   Tensor detach() const;                             // the same data without the gradient slot
 
-  Tensor clone() const;          // a dense copy
-  Tensor contiguous() const;     // *this when dense, else a dense copy
+  Tensor clone() const;       // a dense copy
+  Tensor contiguous() const;  // *this when dense, else a dense copy
   Tensor to(Device device) const;
-  Tensor to(DType dtype) const;  // the only conversion of values there is; *this when nothing changes
+  Tensor to(DType dtype) const;                // the only conversion of values there is; *this when nothing changes
   void copy_from(const Tensor& source) const;  // overwrites the data: same shape, dtype and device; bumps the version
 
   const std::shared_ptr<Storage>& storage() const { return impl().storage; }
@@ -69,7 +69,7 @@ class Tensor {
     std::shared_ptr<Storage> storage;
     int64_t offset = 0;  // in elements
     Shape shape;
-    int64_t pitch = 0;   // in elements
+    int64_t pitch = 0;  // in elements
     DType dtype = DType::f32;
     std::shared_ptr<GradNode> grad;
   };
@@ -80,6 +80,9 @@ class Tensor {
   }
   std::shared_ptr<Impl> impl_;
 };
+
+// How often contiguous() has had to copy since the start: slots take pitched rows so that it seldom does (design D2).
+int64_t contiguous_copies();
 
 // f32 cpu [1, 32, 32, 64]; "undefined" for an undefined tensor.
 std::ostream& operator<<(std::ostream& out, const Tensor& t);

@@ -1,6 +1,6 @@
-// Convolution on the CPU: oneDNN, channels last, weights packed once per version. The gradient towards the input of a convolution
-// with stride 1 is itself a convolution, with the kernel flipped and its channel axes swapped; oneDNN's forward kernels run it at
-// 106 to 170 GFLOP/s on one AVX-512 core where its own backward-data kernels reach 80 to 110.
+// Convolution on the CPU: oneDNN, channels last, weights packed once per version. The gradient towards the input of a
+// convolution with stride 1 is itself a convolution, with the kernel flipped and its channel axes swapped; oneDNN's forward
+// kernels run it at 106 to 170 GFLOP/s on one AVX-512 core where its own backward-data kernels reach 80 to 110.
 #include "tensor/kernels/conv.h"
 
 #include <algorithm>
@@ -30,8 +30,27 @@ struct Problem {
   int64_t x_pitch = 0, y_pitch = 0;
 
   std::array<int64_t, 21> key() const {
-    return {n, h, w, in, oh, ow, out, kh, kw, options.stride, options.top, options.left, options.bottom, options.right, bias, leaky,
-            residual, std::bit_cast<int32_t>(slope), x_pitch, y_pitch, omp_get_max_threads()};
+    return {n,
+            h,
+            w,
+            in,
+            oh,
+            ow,
+            out,
+            kh,
+            kw,
+            options.stride,
+            options.top,
+            options.left,
+            options.bottom,
+            options.right,
+            bias,
+            leaky,
+            residual,
+            std::bit_cast<int32_t>(slope),
+            x_pitch,
+            y_pitch,
+            omp_get_max_threads()};
   }
   static Memory::desc map(int64_t n, int64_t h, int64_t w, int64_t c, int64_t pitch) {
     return pitch == c ? Memory::desc({n, c, h, w}, f32, Tag::nhwc)
@@ -49,14 +68,25 @@ struct Problem {
   dnnl::convolution_forward::desc forward_desc() const {
     using dnnl::convolution_forward;
     const auto kind = dnnl::prop_kind::forward_training;
-    return bias ? convolution_forward::desc(kind, direct, source(), any_weight(), bias_desc(), target(), strides(), before(), after())
+    return bias ? convolution_forward::desc(kind, direct, source(), any_weight(), bias_desc(), target(), strides(), before(),
+                                            after())
                 : convolution_forward::desc(kind, direct, source(), any_weight(), target(), strides(), before(), after());
   }
 };
 
 Problem problem_of(const Tensor& x, const Tensor& w, const Tensor& y, const kernels::ConvOptions& options) {
-  return {.n = x.shape(0), .h = x.shape(1), .w = x.shape(2), .in = x.shape(3), .oh = y.shape(1), .ow = y.shape(2), .out = y.shape(3),
-          .kh = w.shape(1), .kw = w.shape(2), .options = options, .x_pitch = x.pitch(), .y_pitch = y.pitch()};
+  return {.n = x.shape(0),
+          .h = x.shape(1),
+          .w = x.shape(2),
+          .in = x.shape(3),
+          .oh = y.shape(1),
+          .ow = y.shape(2),
+          .out = y.shape(3),
+          .kh = w.shape(1),
+          .kw = w.shape(2),
+          .options = options,
+          .x_pitch = x.pitch(),
+          .y_pitch = y.pitch()};
 }
 
 struct Convolution {  // forward or one of its gradients
@@ -77,12 +107,13 @@ std::shared_ptr<const Convolution> forward_of(const Problem& p) {
   });
 }
 
-template <class Prepare>
-void run_forward(const Problem& p, const Tensor& y, const Tensor& x, const Tensor& w, int role, const Tensor& bias, Prepare&& prepare) {
+template <class Prepare> void run_forward(const Problem& p, const Tensor& y, const Tensor& x, const Tensor& w, int role,
+                                          const Tensor& bias, Prepare&& prepare) {
   const auto forward = forward_of(p);
-  std::unordered_map<int, Memory> arguments{{DNNL_ARG_SRC, view(x, p.source())},
-                                            {DNNL_ARG_WEIGHTS, packed_weight(w, role, p.plain_weight(), forward->weight, prepare)},
-                                            {DNNL_ARG_DST, view(y, p.target())}};
+  std::unordered_map<int, Memory> arguments{
+      {DNNL_ARG_SRC, view(x, p.source())},
+      {DNNL_ARG_WEIGHTS, packed_weight(w, role, p.plain_weight(), forward->weight, prepare)},
+      {DNNL_ARG_DST, view(y, p.target())}};
   if (bias) arguments.emplace(DNNL_ARG_BIAS, view(bias, p.bias_desc()));
   execute(forward->primitive, forward->scratch, std::move(arguments));
 }
@@ -91,8 +122,8 @@ enum Role { forward_role = 11, flipped_role = 12, backward_role = 13 };
 
 void forward_f32(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const kernels::ConvOptions& options,
                  const kernels::ConvEpilogue& e) {
-  // Leaky ReLU is exact in oneDNN and fused; other activations are our functors in a pass of their own, and so the residual that
-  // must come after them.
+  // Leaky ReLU is exact in oneDNN and fused; other activations are our functors in a pass of their own, and so the residual
+  // that must come after them.
   const bool leaky = e.act.kind == ActivationKind::leaky_relu, pass = e.act.kind != ActivationKind::none && !leaky;
   Problem p = problem_of(x, w, y, options);
   p.bias = bool(bias), p.leaky = leaky, p.slope = float(leaky ? e.act.slope : 0);
@@ -126,8 +157,18 @@ bool is_flippable(const Problem& p) {
 void backward_data_flipped(const Tensor& dx, const Tensor& dy, const Tensor& w, const Problem& p) {
   const auto& o = p.options;
   const int rows = int(p.kh) - 1, columns = int(p.kw) - 1;
-  Problem q{.n = p.n, .h = p.oh, .w = p.ow, .in = p.out, .oh = p.h, .ow = p.w, .out = p.in, .kh = p.kh, .kw = p.kw,
-            .options = {1, rows - o.top, columns - o.left, rows - o.bottom, columns - o.right}, .x_pitch = dy.pitch(), .y_pitch = dx.pitch()};
+  Problem q{.n = p.n,
+            .h = p.oh,
+            .w = p.ow,
+            .in = p.out,
+            .oh = p.h,
+            .ow = p.w,
+            .out = p.in,
+            .kh = p.kh,
+            .kw = p.kw,
+            .options = {1, rows - o.top, columns - o.left, rows - o.bottom, columns - o.right},
+            .x_pitch = dy.pitch(),
+            .y_pitch = dx.pitch()};
   run_forward(q, dx, dy, w, flipped_role, {}, flipped);
 }
 
@@ -139,17 +180,19 @@ void backward_data_f32(const Tensor& dx, const Tensor& dy, const Tensor& w, cons
     const auto backward = cache.get(p.key(), [&] {
       const dnnl::convolution_forward::primitive_desc hint(p.forward_desc(), onednn_engine());
       const dnnl::convolution_backward_data::primitive_desc pd(
-          {direct, p.source(), p.any_weight(), p.target(), p.strides(), p.before(), p.after()}, onednn_attributes(), onednn_engine(), hint);
+          {direct, p.source(), p.any_weight(), p.target(), p.strides(), p.before(), p.after()}, onednn_attributes(),
+          onednn_engine(), hint);
       return Convolution{dnnl::convolution_backward_data(pd), pd.weights_desc(), pd.scratchpad_desc()};
     });
-    const Memory weight = packed_weight(w, backward_role, p.plain_weight(), backward->weight, [](const Tensor& t) { return t; });
-    execute(backward->primitive, backward->scratch, {{DNNL_ARG_DIFF_DST, view(dy, p.target())},
-                                                     {DNNL_ARG_WEIGHTS, weight},
-                                                     {DNNL_ARG_DIFF_SRC, view(dx, p.source())}});
+    const Memory weight =
+        packed_weight(w, backward_role, p.plain_weight(), backward->weight, [](const Tensor& t) { return t; });
+    execute(backward->primitive, backward->scratch,
+            {{DNNL_ARG_DIFF_DST, view(dy, p.target())}, {DNNL_ARG_WEIGHTS, weight}, {DNNL_ARG_DIFF_SRC, view(dx, p.source())}});
   });
 }
 
-void backward_weight_f32(const Tensor& dw, const Tensor& db, const Tensor& dy, const Tensor& x, const kernels::ConvOptions& options) {
+void backward_weight_f32(const Tensor& dw, const Tensor& db, const Tensor& dy, const Tensor& x,
+                         const kernels::ConvOptions& options) {
   Problem p = problem_of(x, dw, dy, options);
   p.bias = bool(db);
   with_onednn("conv2d_backward_weight", [&] {
@@ -158,7 +201,8 @@ void backward_weight_f32(const Tensor& dw, const Tensor& db, const Tensor& dy, c
       using Gradient = dnnl::convolution_backward_weights;
       const dnnl::convolution_forward::primitive_desc hint(p.forward_desc(), onednn_engine());
       const auto desc =
-          p.bias ? Gradient::desc(direct, p.source(), p.any_weight(), p.bias_desc(), p.target(), p.strides(), p.before(), p.after())
+          p.bias ? Gradient::desc(direct, p.source(), p.any_weight(), p.bias_desc(), p.target(), p.strides(), p.before(),
+                                  p.after())
                  : Gradient::desc(direct, p.source(), p.any_weight(), p.target(), p.strides(), p.before(), p.after());
       const Gradient::primitive_desc pd(desc, onednn_attributes(), onednn_engine(), hint);
       return Convolution{Gradient(pd), pd.diff_weights_desc(), pd.scratchpad_desc()};
@@ -189,7 +233,8 @@ void conv2d_backward_data(const Tensor& dx, const Tensor& dy, const Tensor& w, c
   out.store();
 }
 
-void conv2d_backward_weight(const Tensor& dw, const Tensor& db, const Tensor& dy, const Tensor& x, const kernels::ConvOptions& options) {
+void conv2d_backward_weight(const Tensor& dw, const Tensor& db, const Tensor& dy, const Tensor& x,
+                            const kernels::ConvOptions& options) {
   if (dw.dtype() == DType::f64) return reference::conv2d_backward_weight(dw, db, dy, x, options);
   const WidenedOutput out_w(dw), out_b(db);
   backward_weight_f32(out_w.tensor(), out_b.tensor(), widened(dy), widened(x), options);

@@ -23,15 +23,16 @@ struct Product {
   Memory::desc source, weight, target, scratch;
 };
 
-// [m, k] x [k, n] on one thread. The weight is in the packed layout that oneDNN prefers for 128 rows, whatever m is, so that one
-// packed copy serves every block and its tail.
+// [m, k] x [k, n] on one thread. The weight is in the packed layout that oneDNN prefers for 128 rows, whatever m is, so that
+// one packed copy serves every block and its tail.
 const std::shared_ptr<const Product> product(int64_t m, int64_t k, int64_t n, int64_t source_pitch, int64_t target_pitch) {
   static PrimitiveCache<5, Product> cache;
   return cache.get({m, k, n, source_pitch, target_pitch}, [&] {
     const int threads = omp_get_max_threads();
     omp_set_num_threads(1);  // oneDNN fixes the number of threads when the primitive is made
     const auto describe = [&](int64_t rows, const Memory::desc& weight) {
-      const Memory::desc source({rows, k}, f32, Memory::dims{source_pitch, 1}), target({rows, n}, f32, Memory::dims{target_pitch, 1});
+      const Memory::desc source({rows, k}, f32, Memory::dims{source_pitch, 1}),
+          target({rows, n}, f32, Memory::dims{target_pitch, 1});
       return dnnl::matmul::primitive_desc(dnnl::matmul::desc(source, weight, target), onednn_attributes(), onednn_engine());
     };
     const Memory::desc packed = describe(128, Memory::desc({k, n}, f32, Tag::any)).weights_desc();
@@ -49,9 +50,8 @@ int64_t rows_per_block(int64_t rows, int64_t k, int64_t n) {
 }
 
 // y = x * packed(w), block by block; finish(first_row, last_row) runs after each block, on the thread that computed it.
-template <class Finish>
-void blocked_product(const char* name, const Tensor& y, const Tensor& x, const Memory::desc& plain, const Tensor& w, int role,
-                     Finish&& finish) {
+template <class Finish> void blocked_product(const char* name, const Tensor& y, const Tensor& x, const Memory::desc& plain,
+                                             const Tensor& w, int role, Finish&& finish) {
   const int64_t k = x.shape(-1), n = y.shape(-1), rows = x.rows();
   if (rows == 0) return;
   with_onednn(name, [&] {
@@ -70,9 +70,8 @@ void blocked_product(const char* name, const Tensor& y, const Tensor& x, const M
 }
 
 // Rows begin..end of the epilogue; `from` holds the product, and keeps product + bias when it is not y itself.
-template <class F>
-void finish_rows(const Tensor& y, const Tensor& from, const float* bias, const kernels::LinearEpilogue& e, F act, int64_t begin,
-                 int64_t end) {
+template <class F> void finish_rows(const Tensor& y, const Tensor& from, const float* bias, const kernels::LinearEpilogue& e,
+                                    F act, int64_t begin, int64_t end) {
   const int64_t n = y.shape(-1), rows_per_sample = e.sample_scale ? y.rows() / e.sample_scale.numel() : 1;
   const bool keep = !from.same_storage(y);
   for (int64_t r = begin; r < end; ++r) {
@@ -116,7 +115,8 @@ void linear_forward_f32(const Tensor& y, const Tensor& x, const Tensor& w, const
 void linear_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const kernels::LinearEpilogue& e) {
   if (y.dtype() == DType::f64) return reference::linear_forward(y, x, w, bias, e);
   const WidenedOutput out(y), pre(e.pre_activation);
-  linear_forward_f32(out.tensor(), widened(x), widened(w), widened(bias), {e.act, pre.tensor(), e.sample_scale, widened(e.residual)});
+  linear_forward_f32(out.tensor(), widened(x), widened(w), widened(bias),
+                     {e.act, pre.tensor(), e.sample_scale, widened(e.residual)});
   out.store();
   pre.store();
 }
@@ -132,8 +132,8 @@ void linear_backward_data(const Tensor& dx, const Tensor& dy, const Tensor& w) {
 void linear_backward_weight_f32(const Tensor& dw, const Tensor& db, const Tensor& dy, const Tensor& x) {
   const int64_t o = dw.shape(0), i = dw.shape(1), rows = x.rows();
   with_onednn("linear_backward_weight", [&] {
-    const dnnl_status_t status = dnnl_sgemm('T', 'N', o, i, rows, 1.f, dy.data<float>(), dy.pitch(), x.data<float>(), x.pitch(), 0.f,
-                                            dw.data<float>(), dw.pitch());
+    const dnnl_status_t status = dnnl_sgemm('T', 'N', o, i, rows, 1.f, dy.data<float>(), dy.pitch(), x.data<float>(), x.pitch(),
+                                            0.f, dw.data<float>(), dw.pitch());
     RELUME_BUG(status == dnnl_success, "dnnl_sgemm returned ", int(status));
   });
   if (db) kernels::sum_rows.on(db.device())(db, dy);

@@ -14,7 +14,8 @@ dnnl::stream& onednn_stream() {
   return stream;
 }
 
-void execute(const dnnl::primitive& primitive, const dnnl::memory::desc& scratch, std::unordered_map<int, dnnl::memory> arguments) {
+void execute(const dnnl::primitive& primitive, const dnnl::memory::desc& scratch,
+             std::unordered_map<int, dnnl::memory> arguments) {
   Tensor space;
   if (const size_t bytes = scratch.get_size(); bytes > 0) {
     space = Tensor::empty({int64_t(bytes)}, DType::u8);

@@ -52,9 +52,8 @@ uint64_t packing_key(int role, const Tensor& weight, const dnnl::memory::desc& p
 
 // prepare(weight) (a Tensor laid out as `plain`) reordered to `packed`: made once per version of the weight's storage, and kept
 // there (design D1).
-template <class Prepare>
-dnnl::memory packed_weight(const Tensor& weight, int role, const dnnl::memory::desc& plain, const dnnl::memory::desc& packed,
-                           Prepare&& prepare) {
+template <class Prepare> dnnl::memory packed_weight(const Tensor& weight, int role, const dnnl::memory::desc& plain,
+                                                    const dnnl::memory::desc& packed, Prepare&& prepare) {
   const auto made = weight.storage()->derived(packing_key(role, weight, packed), [&]() -> std::shared_ptr<void> {
     const Tensor source = prepare(weight);
     Tensor target = Tensor::empty({int64_t(packed.get_size())}, DType::u8);
@@ -66,8 +65,8 @@ dnnl::memory packed_weight(const Tensor& weight, int role, const dnnl::memory::d
   return {packed, onednn_engine(), static_cast<Tensor*>(made.get())->raw()};
 }
 
-// Attributes every primitive starts from. Scratch memory is ours: oneDNN's own belongs to the thread that made the primitive, and
-// primitives here are made once and run by any thread.
+// Attributes every primitive starts from. Scratch memory is ours: oneDNN's own belongs to the thread that made the primitive,
+// and primitives here are made once and run by any thread.
 inline dnnl::primitive_attr onednn_attributes() {
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -75,7 +74,8 @@ inline dnnl::primitive_attr onednn_attributes() {
 }
 
 // Runs a primitive with scratch memory of the size it asks for.
-void execute(const dnnl::primitive& primitive, const dnnl::memory::desc& scratch, std::unordered_map<int, dnnl::memory> arguments);
+void execute(const dnnl::primitive& primitive, const dnnl::memory::desc& scratch,
+             std::unordered_map<int, dnnl::memory> arguments);
 
 // oneDNN memory over a tensor's data.
 inline dnnl::memory view(const Tensor& t, const dnnl::memory::desc& desc) { return {desc, onednn_engine(), t.raw()}; }

@@ -1,4 +1,5 @@
-// How CPU kernels share work: OpenMP over ranges whose cut points do not depend on the number of threads, so neither do results.
+// How CPU kernels share work: OpenMP over ranges whose cut points do not depend on the number of threads, so neither do
+// results.
 #pragma once
 
 #include <omp.h>

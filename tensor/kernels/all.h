@@ -15,8 +15,10 @@
 namespace relume::kernels {
 
 template <class F> void for_each_slot(F&& f) {
-  for_each_memory_slot(f), for_each_elementwise_slot(f), for_each_reduce_slot(f), for_each_norm_slot(f), for_each_resample_slot(f);
-  for_each_random_slot(f), for_each_optimizer_slot(f), for_each_attention_slot(f), for_each_matmul_slot(f), for_each_conv_slot(f);
+  for_each_memory_slot(f), for_each_elementwise_slot(f), for_each_reduce_slot(f), for_each_norm_slot(f),
+      for_each_resample_slot(f);
+  for_each_random_slot(f), for_each_optimizer_slot(f), for_each_attention_slot(f), for_each_matmul_slot(f),
+      for_each_conv_slot(f);
 }
 
 }  // namespace relume::kernels

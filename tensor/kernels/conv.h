@@ -1,5 +1,5 @@
-// Slots of convolution, channels last: x [N, H, W, I], weight [O, kh, kw, I], y [N, H', W', O]. Cross-correlation, as everywhere in
-// the field. A backend packs a weight once per version of its storage.
+// Slots of convolution, channels last: x [N, H, W, I], weight [O, kh, kw, I], y [N, H', W', O]. Cross-correlation, as
+// everywhere in the field. A backend packs a weight once per version of its storage.
 #pragma once
 
 #include "tensor/core/kernel.h"
@@ -10,7 +10,7 @@ namespace relume::kernels {
 
 struct ConvOptions {
   int stride = 1;
-  int top = 0, left = 0, bottom = 0, right = 0;  // zero padding
+  int top = 0, left = 0, bottom = 0, right = 0;                                                        // zero padding
   static ConvOptions same(int kernel) { return {1, kernel / 2, kernel / 2, kernel / 2, kernel / 2}; }  // odd kernel, size kept
   bool operator==(const ConvOptions&) const = default;
 };

@@ -1,5 +1,5 @@
-// Slots of pointwise operations. Every tensor of a call has the same float dtype and device; dense or pitched rows. f16 and bf16
-// are widened to f32 inside. The formulas are the functors of tensor/scalar, written once for all backends.
+// Slots of pointwise operations. Every tensor of a call has the same float dtype and device; dense or pitched rows. f16 and
+// bf16 are widened to f32 inside. The formulas are the functors of tensor/scalar, written once for all backends.
 #pragma once
 
 #include "tensor/core/kernel.h"
@@ -11,7 +11,8 @@ namespace relume::kernels {
 // y = act(x); y may be x.
 inline Kernel<void(const Tensor& y, const Tensor& x, Activation act)> activation_forward{"activation_forward"};
 // dx = dy * act'(x), x the input of the forward pass; dx may be dy.
-inline Kernel<void(const Tensor& dx, const Tensor& dy, const Tensor& x, Activation act)> activation_backward{"activation_backward"};
+inline Kernel<void(const Tensor& dx, const Tensor& dy, const Tensor& x, Activation act)> activation_backward{
+    "activation_backward"};
 
 // out = a * x + b * y; y undefined means out = a * x. out may be x or y.
 inline Kernel<void(const Tensor& out, double a, const Tensor& x, double b, const Tensor& y)> axpby{"axpby"};
@@ -21,15 +22,17 @@ inline Kernel<void(const Tensor& out, const Tensor& x, const Tensor& y)> multipl
 inline Kernel<void(const Tensor& out, const Tensor& x, const Tensor& table)> add_rows{"add_rows"};
 // table[t, :] = sum of x[r, :] over the rows with r mod R = t: the gradient of add_rows. Accumulates in f32 or better.
 inline Kernel<void(const Tensor& table, const Tensor& x)> sum_rows{"sum_rows"};
-// out[..., c] = x[..., c] * scale[c] + shift[c]; shift undefined means 0. scale and shift are f64 [C] on the CPU: constants of a
-// network (mean and range of its pictures), not parameters.
-inline Kernel<void(const Tensor& out, const Tensor& x, const Tensor& scale, const Tensor& shift)> channel_affine{"channel_affine"};
-// out[n, ...] = x[n, ...] + scale[n] * branch[n, ...]; x undefined means 0, scale undefined means 1. scale: f32 [N]. The residual
-// connection with stochastic depth; with x undefined, its gradient towards the branch.
+// out[..., c] = x[..., c] * scale[c] + shift[c]; shift undefined means 0. scale and shift are f64 [C] on the CPU: constants of
+// a network (mean and range of its pictures), not parameters.
+inline Kernel<void(const Tensor& out, const Tensor& x, const Tensor& scale, const Tensor& shift)> channel_affine{
+    "channel_affine"};
+// out[n, ...] = x[n, ...] + scale[n] * branch[n, ...]; x undefined means 0, scale undefined means 1. scale: f32 [N]. The
+// residual connection with stochastic depth; with x undefined, its gradient towards the branch.
 inline Kernel<void(const Tensor& out, const Tensor& x, const Tensor& branch, const Tensor& scale)> add_scaled{"add_scaled"};
 
 template <class F> void for_each_elementwise_slot(F&& f) {
-  f(activation_forward), f(activation_backward), f(axpby), f(multiply), f(add_rows), f(sum_rows), f(channel_affine), f(add_scaled);
+  f(activation_forward), f(activation_backward), f(axpby), f(multiply), f(add_rows), f(sum_rows), f(channel_affine),
+      f(add_scaled);
 }
 
 }  // namespace relume::kernels

@@ -21,7 +21,8 @@ inline Kernel<void(const Tensor& y, const Tensor& x, const Tensor& w, const Tens
 // dx [..., I] = dy [..., O] * w.
 inline Kernel<void(const Tensor& dx, const Tensor& dy, const Tensor& w)> linear_backward_data{"linear_backward_data"};
 // dw [O, I] = dy^T x and db [O] = column sums of dy, summed over all rows, both overwritten; db may be undefined: not wanted.
-inline Kernel<void(const Tensor& dw, const Tensor& db, const Tensor& dy, const Tensor& x)> linear_backward_weight{"linear_backward_weight"};
+inline Kernel<void(const Tensor& dw, const Tensor& db, const Tensor& dy, const Tensor& x)> linear_backward_weight{
+    "linear_backward_weight"};
 
 template <class F> void for_each_matmul_slot(F&& f) { f(linear_forward), f(linear_backward_data), f(linear_backward_weight); }
 

@@ -6,9 +6,9 @@
 
 namespace relume::kernels {
 
-// LayerNorm over the last axis: y = (x - mean) * rstd * weight + bias with rstd = 1 / sqrt(variance + eps), population variance.
-// x, y: [..., C] dense or pitched; weight, bias: [C]. stats: [rows, 2], mean and rstd per row (f64 for f64, else f32); undefined
-// when no gradient will be asked for.
+// LayerNorm over the last axis: y = (x - mean) * rstd * weight + bias with rstd = 1 / sqrt(variance + eps), population
+// variance. x, y: [..., C] dense or pitched; weight, bias: [C]. stats: [rows, 2], mean and rstd per row (f64 for f64, else
+// f32); undefined when no gradient will be asked for.
 inline Kernel<void(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor& weight, const Tensor& bias, double eps)>
     layer_norm_forward{"layer_norm_forward"};
 // dx, dweight, dbias may each be undefined: not wanted. dweight and dbias are overwritten.

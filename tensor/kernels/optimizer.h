@@ -8,9 +8,9 @@ namespace relume::kernels {
 
 struct AdamWStep {
   double lr = 1e-4, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-  double weight_decay = 0;      // decoupled: parameter *= 1 - lr * weight_decay before the update
-  int64_t step = 1;             // 1 for the first step: bias correction
-  double gradient_scale = 1;    // multiplies the gradient (clipping, loss scaling)
+  double weight_decay = 0;    // decoupled: parameter *= 1 - lr * weight_decay before the update
+  int64_t step = 1;           // 1 for the first step: bias correction
+  double gradient_scale = 1;  // multiplies the gradient (clipping, loss scaling)
 };
 
 // AdamW (Loshchilov & Hutter 2019): m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;

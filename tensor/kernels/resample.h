@@ -17,7 +17,8 @@ inline Kernel<void(const Tensor& y, const Tensor& x, int factor)> pixel_unshuffl
 // The inverse, which is also its gradient: x [N, H, W, C*f*f] to y [N, H*f, W*f, C].
 inline Kernel<void(const Tensor& y, const Tensor& x, int factor)> pixel_shuffle{"pixel_shuffle"};
 
-// How pixels beyond the border are made: zero; reflect (the edge is not repeated: 2 1 0 1 2 1 0); replicate (the edge repeated).
+// How pixels beyond the border are made: zero; reflect (the edge is not repeated: 2 1 0 1 2 1 0); replicate (the edge
+// repeated).
 enum class Border { zero, reflect, replicate };
 // y [N, top+H+bottom, left+W+right, C]: x with a border; negative amounts crop. top and left are the offsets of x inside y, the
 // rest follows from the shapes. reflect needs less than H (W) rows (columns) on each side.
@@ -26,7 +27,8 @@ inline Kernel<void(const Tensor& y, const Tensor& x, int64_t top, int64_t left, 
 inline Kernel<void(const Tensor& dx, const Tensor& dy, int64_t top, int64_t left, Border border)> pad_backward{"pad_backward"};
 
 template <class F> void for_each_resample_slot(F&& f) {
-  f(upsample_nearest_forward), f(upsample_nearest_backward), f(pixel_unshuffle), f(pixel_shuffle), f(pad_forward), f(pad_backward);
+  f(upsample_nearest_forward), f(upsample_nearest_backward), f(pixel_unshuffle), f(pixel_shuffle), f(pad_forward),
+      f(pad_backward);
 }
 
 }  // namespace relume::kernels

@@ -90,7 +90,8 @@ TEST_P(OpCases, PitchedRowsGiveTheSame) {
   for (const DType dtype : {DType::f32, DType::f64}) {
     std::vector<Tensor> inputs = inputs_of(c, dtype);
     const Outcome dense = run(c, inputs);
-    for (size_t i = 0; i < inputs.size(); ++i) inputs[i] = i == 0 || inputs[i].shape() == dense.y.shape() ? pitched(inputs[i]) : inputs[i];
+    for (size_t i = 0; i < inputs.size(); ++i)
+      inputs[i] = i == 0 || inputs[i].shape() == dense.y.shape() ? pitched(inputs[i]) : inputs[i];
     const Outcome wide = run(c, inputs);
     EXPECT_LE(relative_l2(wide.y, dense.y), 1e-6) << dtype;
     for (size_t i = 0; i < inputs.size(); ++i)

@@ -110,10 +110,12 @@ TEST_F(Command, RefusesAnUnknownSubCommandWithTheNearest) {
 }
 
 TEST_F(Command, RefusesAMisspeltKeyWithFileLineAndNearestName) {
-  write_file_atomically(folder_ / "config.yaml", "output: " + (folder_ / "out").string() + "\nmodel:\n  embed_dim: 8\n  window_sise: 4\ndata:\n  pictures: " +
+  write_file_atomically(folder_ / "config.yaml", "output: " + (folder_ / "out").string() +
+                                                     "\nmodel:\n  embed_dim: 8\n  window_sise: 4\ndata:\n  pictures: " +
                                                      (folder_ / "pictures").string() + "\n");
   EXPECT_EQ(refused({"train", folder_ / "config.yaml"}),
-            "relume: " + (folder_ / "config.yaml").string() + ":4: unknown key 'window_sise' in 'model' (did you mean 'window_size'?)\n");
+            "relume: " + (folder_ / "config.yaml").string() +
+                ":4: unknown key 'window_sise' in 'model' (did you mean 'window_size'?)\n");
   EXPECT_HAS(refused({"train", config_file(), "train.stebs=3"}), "command line: train.stebs=3: unknown key 'stebs'");
 }
 
@@ -129,8 +131,10 @@ TEST_F(Command, RefusesMissingFilesAndEmptyFolders) {
   make_folder(folder_ / "empty");
   EXPECT_HAS(refused({"train", folder_ / "absent.yaml"}), "absent.yaml: ");
   EXPECT_HAS(refused({"train", config_file(), "data.pictures=" + (folder_ / "absent").string()}), "absent: no such folder");
-  EXPECT_HAS(refused({"train", config_file(), "data.pictures=" + (folder_ / "empty").string()}), "empty: no pictures in this folder");
-  EXPECT_HAS(refused({"restore", folder_ / "absent.png", folder_ / "out", "--checkpoint", weights()}), "absent.png: no such file");
+  EXPECT_HAS(refused({"train", config_file(), "data.pictures=" + (folder_ / "empty").string()}),
+             "empty: no pictures in this folder");
+  EXPECT_HAS(refused({"restore", folder_ / "absent.png", folder_ / "out", "--checkpoint", weights()}),
+             "absent.png: no such file");
   EXPECT_HAS(refused({"restore", folder_ / "empty", folder_ / "out", "--checkpoint", weights()}), "empty: holds no picture");
   EXPECT_HAS(refused({"restore", folder_ / "pictures", folder_ / "out", "--checkpoint", folder_ / "absent.safetensors"}),
              "absent.safetensors: ");
@@ -145,7 +149,8 @@ TEST_F(Command, RefusesPicturesThatAreTooSmallOrTruncated) {
              "small/0.png: picture of 40x15 pixels is too small for patches of 16x16; ");
   EXPECT_HAS(refused({"train", config_file(), "data.pictures=" + (folder_ / "cut").string()}), "cut/0.png: truncated PNG");
   EXPECT_HAS(refused({"restore", folder_ / "cut/0.png", folder_ / "out", "--checkpoint", weights()}), "cut/0.png");
-  EXPECT_HAS(refused({"restore", folder_ / "cut/0.png", folder_ / "out.png", "--checkpoint", weights()}), "cut/0.png: truncated PNG");
+  EXPECT_HAS(refused({"restore", folder_ / "cut/0.png", folder_ / "out.png", "--checkpoint", weights()}),
+             "cut/0.png: truncated PNG");
   EXPECT_FALSE(fs::exists(folder_ / "out.png"));
 }
 
@@ -153,7 +158,8 @@ TEST_F(Command, RefusesACheckpointOfAnotherNetwork) {
   SwinIRConfig other = small_network();
   other.embed_dim = 10;
   write_file_atomically(folder_ / "other.yaml", to_yaml(other));
-  const std::string message = refused({"restore", folder_ / "pictures", folder_ / "out", "--checkpoint", weights(), "--config", folder_ / "other.yaml"});
+  const std::string message = refused(
+      {"restore", folder_ / "pictures", folder_ / "out", "--checkpoint", weights(), "--config", folder_ / "other.yaml"});
   EXPECT_EQ(occurrences(message, "\n  shape of conv_first.weight: [8, 12, 3, 3], expected [10, 12, 3, 3]"), 1) << message;
 }
 
@@ -162,7 +168,8 @@ TEST_F(Command, TrainsAndRestores) {
   ASSERT_EQ(trained.code, 0) << trained.err;
   EXPECT_HAS(trained.out, "trained 2 steps");
   EXPECT_HAS(read_file(folder_ / "out/config.yaml"), "seed: 8");
-  const Ended restored = run({"restore", folder_ / "pictures", folder_ / "restored", "--checkpoint", folder_ / "out/final.safetensors"});
+  const Ended restored =
+      run({"restore", folder_ / "pictures", folder_ / "restored", "--checkpoint", folder_ / "out/final.safetensors"});
   ASSERT_EQ(restored.code, 0) << restored.err;
   EXPECT_HAS(restored.out, "2 pictures restored");
   EXPECT_EQ(read_image(folder_ / "restored/1.png").shape(), (Shape{36, 40, 3}));

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "tests/support/numbers.h"
 #include "base/files.h"
+#include "tests/support/numbers.h"
 
 namespace relume {
 namespace {

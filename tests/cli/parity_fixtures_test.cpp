@@ -20,14 +20,11 @@ void expect_all_pass(const std::filesystem::path& folder, const std::string& onl
   EXPECT_EQ(summary.exit_code(true), 0) << out.str();
 }
 
-TEST(ParityFixtures, EveryCopiedCasePasses) {
-  expect_all_pass(test::source_folder() / "tests/fixtures/parity", "");
-}
+TEST(ParityFixtures, EveryCopiedCasePasses) { expect_all_pass(test::source_folder() / "tests/fixtures/parity", ""); }
 
 TEST(ParityFixtures, ThePublicFolderPasses) {
   const auto folder = test::source_folder() / "../shared/parity";
-  if (!std::filesystem::exists(folder / "manifest.json"))
-    GTEST_SKIP() << "../shared/parity is not beside the checkout";
+  if (!std::filesystem::exists(folder / "manifest.json")) GTEST_SKIP() << "../shared/parity is not beside the checkout";
   expect_all_pass(folder, "swinir*,degrade_codeformer,degrade_jpeg,degrade_filter_resize");
 }
 

@@ -1,4 +1,4 @@
-// What the tests of data/ share: the pattern of tests/fixtures/make_pictures.py, fixture paths, messages of expected errors.
+// What the tests of data/ share: the pattern of tests/fixtures/make_pictures.py, fixture paths.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -8,8 +8,8 @@
 #include <filesystem>
 #include <string>
 
-#include "base/error.h"
 #include "tensor/core/tensor.h"
+#include "tests/support/errors.h"
 #include "tests/support/numbers.h"
 
 namespace relume::test {
@@ -41,25 +41,5 @@ inline int difference(const Tensor& a, const Tensor& b) {
   for (int64_t i = 0; i < a.numel(); ++i) largest = std::max(largest, std::abs(a.data<uint8_t>()[i] - b.data<uint8_t>()[i]));
   return largest;
 }
-
-// The message of the InputError that `f` throws; fails the test when it throws none.
-template <class F> std::string input_error(F f) {
-  try {
-    f();
-  } catch (const InputError& e) {
-    return e.what();
-  } catch (const std::exception& e) {
-    ADD_FAILURE() << "expected an InputError, got: " << e.what();
-    return {};
-  }
-  ADD_FAILURE() << "expected an InputError, nothing was thrown";
-  return {};
-}
-
-#define EXPECT_HAS(text, part)                                                            \
-  do {                                                                                    \
-    const std::string text_ = (text);                                                     \
-    EXPECT_NE(text_.find(part), std::string::npos) << "'" << text_ << "' lacks " << part; \
-  } while (false)
 
 }  // namespace relume::test

@@ -19,15 +19,24 @@ namespace fs = std::filesystem;
 
 // Keeps the size of its input and pads to 8; not the identity.
 SwinIRConfig small_network() {
-  return {.img_size = 8, .in_chans = 12, .embed_dim = 8, .depths = {2}, .num_heads = {2}, .window_size = 4, .sf = 1, .upsampler = "",
-          .unshuffle = false, .outer_unshuffle = 2};
+  return {.img_size = 8,
+          .in_chans = 12,
+          .embed_dim = 8,
+          .depths = {2},
+          .num_heads = {2},
+          .window_size = 4,
+          .sf = 1,
+          .upsampler = "",
+          .unshuffle = false,
+          .outer_unshuffle = 2};
 }
 
 void write_weights(const fs::path& path, const SwinIR& network, bool with_configuration = true) {
   NamedTensors entries;
   for (const NamedTensor& t : stored_state(network)) entries.emplace_back(t.name, t.tensor);
-  write_safetensors(path, entries, with_configuration ? std::map<std::string, std::string>{{"relume.swinir", to_yaml(network.config())}}
-                                                      : std::map<std::string, std::string>{});
+  write_safetensors(path, entries,
+                    with_configuration ? std::map<std::string, std::string>{{"relume.swinir", to_yaml(network.config())}}
+                                       : std::map<std::string, std::string>{});
 }
 
 // The network on the picture set into a larger black one, and the result's corner cut out, all by hand.
@@ -35,12 +44,14 @@ Tensor by_hand(const SwinIR& network, const Tensor& picture, int64_t height, int
   Tensor x = Tensor::zeros({1, height, width, 3});
   const int64_t h = picture.shape(0), w = picture.shape(1), s = network.output_scale();
   for (int64_t y = 0; y < h; ++y)
-    for (int64_t i = 0; i < w * 3; ++i) x.data<float>()[y * width * 3 + i] = float(picture.data<uint8_t>()[y * w * 3 + i]) / 255.f;
+    for (int64_t i = 0; i < w * 3; ++i)
+      x.data<float>()[y * width * 3 + i] = float(picture.data<uint8_t>()[y * w * 3 + i]) / 255.f;
   const NoGrad no_grad;
   const Tensor restored = network(x);
   Tensor out = Tensor::empty({h * s, w * s, 3});
   for (int64_t y = 0; y < h * s; ++y)
-    std::memcpy(out.data<float>() + y * w * s * 3, restored.data<float>() + y * width * s * 3, size_t(w * s * 3) * sizeof(float));
+    std::memcpy(out.data<float>() + y * w * s * 3, restored.data<float>() + y * width * s * 3,
+                size_t(w * s * 3) * sizeof(float));
   return out;
 }
 
@@ -63,12 +74,14 @@ TEST_F(Restore, PicturesArePaddedWithZerosAndCropped) {
   const Tensor restored = restore_picture(network_, picture);
   ASSERT_EQ(restored.shape(), (Shape{13, 22, 3}));
   EXPECT_TRUE(same_bits(restored, by_hand(network_, picture, 16, 24)));
-  EXPECT_TRUE(same_bits(restore_picture(network_, natural_picture(16, 8, 2)), by_hand(network_, natural_picture(16, 8, 2), 16, 8)));
+  EXPECT_TRUE(
+      same_bits(restore_picture(network_, natural_picture(16, 8, 2)), by_hand(network_, natural_picture(16, 8, 2), 16, 8)));
   EXPECT_EQ(restore_picture(network_, natural_picture(1, 1, 2)).shape(), (Shape{1, 1, 3}));
 }
 
 TEST_F(Restore, AnEnlargingNetworkEnlarges) {
-  const SwinIR network({.img_size = 8, .embed_dim = 8, .depths = {2}, .num_heads = {2}, .window_size = 4, .sf = 2, .unshuffle = false});
+  const SwinIR network(
+      {.img_size = 8, .embed_dim = 8, .depths = {2}, .num_heads = {2}, .window_size = 4, .sf = 2, .unshuffle = false});
   network.initialise(4);
   const Tensor picture = natural_picture(6, 9, 1);
   const Tensor restored = restore_picture(network, picture);
@@ -142,9 +155,11 @@ TEST_F(Restore, RefusesWhatItCannotDo) {
   write_file_atomically(folder_ / "file", "");
   EXPECT_HAS(input_error([&] { restore_files(options("absent.png", "out.png")); }), "absent.png: no such file or folder");
   EXPECT_HAS(input_error([&] { restore_files(options("empty", "out")); }), "empty: holds no picture");
-  EXPECT_HAS(input_error([&] { restore_files(options("in.png", "out.bmp")); }), "out.bmp: cannot write a picture under this name");
+  EXPECT_HAS(input_error([&] { restore_files(options("in.png", "out.bmp")); }),
+             "out.bmp: cannot write a picture under this name");
   EXPECT_HAS(input_error([&] { restore_files(options("twins", "out")); }), "would both become");
-  EXPECT_HAS(input_error([&] { restore_files(options("twins", "file")); }), "file: is a file; a folder of pictures needs a folder");
+  EXPECT_HAS(input_error([&] { restore_files(options("twins", "file")); }),
+             "file: is a file; a folder of pictures needs a folder");
   EXPECT_FALSE(fs::exists(folder_ / "out.bmp"));
   EXPECT_FALSE(fs::exists(folder_ / "out"));
 }
@@ -160,7 +175,8 @@ TEST_F(Restore, WeightsWithoutAConfigurationTakeTheOneGiven) {
   write_weights(weights(), network_, false);
   write_file_atomically(folder_ / "network.yaml", to_yaml(network_.config()));
   EXPECT_EQ(load_swinir(weights(), folder_ / "network.yaml")->config().embed_dim, 8);
-  EXPECT_HAS(input_error([&] { load_swinir(weights()); }), "\n  missing: conv_first.1.weight [180, 192, 3, 3]") << "the paper's network";
+  EXPECT_HAS(input_error([&] { load_swinir(weights()); }), "\n  missing: conv_first.1.weight [180, 192, 3, 3]")
+      << "the paper's network";
 }
 
 TEST_F(Restore, WeightsOfAnotherNetworkAreListed) {
@@ -178,7 +194,8 @@ TEST_F(Restore, ADamagedConfigurationInTheWeightsIsAnErrorWithItsPlace) {
   NamedTensors entries;
   for (const NamedTensor& t : stored_state(network_)) entries.emplace_back(t.name, t.tensor);
   write_safetensors(weights(), entries, {{"relume.swinir", "embed_dim: 8\nwindow_sise: 4\n"}});
-  EXPECT_HAS(input_error([&] { load_swinir(weights()); }), "weights.safetensors (stored configuration):2: unknown key 'window_sise'");
+  EXPECT_HAS(input_error([&] { load_swinir(weights()); }),
+             "weights.safetensors (stored configuration):2: unknown key 'window_sise'");
 }
 
 }  // namespace

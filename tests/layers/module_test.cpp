@@ -62,7 +62,8 @@ std::vector<Tensor> copies(const Module& module) {
 
 TEST(Module, NamesArePathsInDeclarationOrder) {
   const Tree tree;
-  const std::vector<std::string> expected{"scale", "conv.weight", "conv.bias", "hidden.w", "leaves.0.w", "leaves.1.w", "fc.weight"};
+  const std::vector<std::string> expected{"scale",      "conv.weight", "conv.bias", "hidden.w",
+                                          "leaves.0.w", "leaves.1.w",  "fc.weight"};
   EXPECT_EQ(names(tree.parameters()), expected);
   EXPECT_EQ(names(tree.buffers()), std::vector<std::string>{"index"});
   EXPECT_EQ(names(tree.conv.parameters()), (std::vector<std::string>{"weight", "bias"})) << "relative to the module asked";
@@ -96,7 +97,8 @@ TEST(Module, TrainingModeReachesEveryModule) {
   Tree tree;
   EXPECT_FALSE(tree.training());
   tree.set_training(true);
-  for (const Module* m : {(Module*)&tree, (Module*)&tree.conv, (Module*)&tree.hidden, (Module*)&tree.leaves[1], (Module*)&tree.fc})
+  for (const Module* m :
+       {(Module*)&tree, (Module*)&tree.conv, (Module*)&tree.hidden, (Module*)&tree.leaves[1], (Module*)&tree.fc})
     EXPECT_TRUE(m->training()) << m->path();
   tree.set_training(false);
   EXPECT_FALSE(tree.leaves[0].training());
@@ -171,19 +173,20 @@ TEST(LoadStrict, BuffersAreCheckedButNeitherReadNorMissed) {
 TEST(LoadStrict, ListsEveryProblemOnceAndChangesNothing) {
   const Tree tree;
   MemorySource source("weights.safetensors");
-  source.add("scale", uniform({3}, 50));                                 // would fit
-  source.add("conv.weight", uniform({3, 3, 3, 2}, 51));                  // as in memory: wrong on disk
-  source.add("conv.bias", Tensor::of<int64_t>({3}, {1, 2, 3}));          // not a float
-  source.add("hidden.w", Tensor::of<int64_t>({4}, {1, 2, 3, 4}));        // neither a float nor of this shape
+  source.add("scale", uniform({3}, 50));                           // would fit
+  source.add("conv.weight", uniform({3, 3, 3, 2}, 51));            // as in memory: wrong on disk
+  source.add("conv.bias", Tensor::of<int64_t>({3}, {1, 2, 3}));    // not a float
+  source.add("hidden.w", Tensor::of<int64_t>({4}, {1, 2, 3, 4}));  // neither a float nor of this shape
   source.add("leaves.0.w", uniform({4}, 52));
-  source.add("leaves.2.w", uniform({6}, 53));                            // leaves.1.w is missing, this one unknown
+  source.add("leaves.2.w", uniform({6}, 53));  // leaves.1.w is missing, this one unknown
   source.add("fc.bias", uniform({2}, 54));
   const std::vector<Tensor> before = copies(tree);
   const std::string message = input_error([&] { load_strict(tree, source); });
   EXPECT_EQ(message.find("weights.safetensors: "), 0u) << message;
-  for (const char* line : {"\n  shape of conv.weight: [3, 3, 3, 2], expected [3, 2, 3, 3]", "\n  type of conv.bias: i64, expected a float",
-                           "\n  shape of hidden.w: [4], expected [5]", "\n  missing: leaves.1.w [6]", "\n  missing: fc.weight [2, 3]",
-                           "\n  unexpected: leaves.2.w [6]", "\n  unexpected: fc.bias [2]"})
+  for (const char* line :
+       {"\n  shape of conv.weight: [3, 3, 3, 2], expected [3, 2, 3, 3]", "\n  type of conv.bias: i64, expected a float",
+        "\n  shape of hidden.w: [4], expected [5]", "\n  missing: leaves.1.w [6]", "\n  missing: fc.weight [2, 3]",
+        "\n  unexpected: leaves.2.w [6]", "\n  unexpected: fc.bias [2]"})
     EXPECT_EQ(occurrences(message, line), 1) << line << " in " << message;
   EXPECT_EQ(occurrences(message, "\n"), 7) << "each name once: " << message;
   const std::vector<Tensor> after = copies(tree);

@@ -18,12 +18,28 @@ namespace {
 
 // Two groups of two blocks on a map of two by two windows: shifts, masks and stochastic depth all occur.
 SwinIRConfig tiny() {
-  return {.img_size = 8, .embed_dim = 8, .depths = {2, 2}, .num_heads = {2, 2}, .window_size = 4, .sf = 2, .unshuffle_scale = 2,
+  return {.img_size = 8,
+          .embed_dim = 8,
+          .depths = {2, 2},
+          .num_heads = {2, 2},
+          .window_size = 4,
+          .sf = 2,
+          .unshuffle_scale = 2,
           .drop_path_rate = 0.4};
 }
 SwinIRConfig residual() {
-  return {.img_size = 8, .in_chans = 12, .embed_dim = 8, .depths = {2}, .num_heads = {2}, .window_size = 4, .sf = 1, .upsampler = "",
-          .unshuffle = false, .drop_path_rate = 0, .outer_unshuffle = 2, .zero_last = true};
+  return {.img_size = 8,
+          .in_chans = 12,
+          .embed_dim = 8,
+          .depths = {2},
+          .num_heads = {2},
+          .window_size = 4,
+          .sf = 1,
+          .upsampler = "",
+          .unshuffle = false,
+          .drop_path_rate = 0,
+          .outer_unshuffle = 2,
+          .zero_last = true};
 }
 
 DropPathSource seeded_draws(uint64_t seed) {
@@ -59,7 +75,8 @@ TEST(SwinIRContract, StateEqualsThePublishedCheckpoint) {
   const std::vector<NamedTensor> state = stored_state(network);
   ASSERT_EQ(state.size(), 732u);
   std::vector<std::string> ours;
-  for (size_t i = 0; i < state.size(); ++i) ours.push_back(line_of(state[i], i < network.parameters().size() ? "param" : "buffer"));
+  for (size_t i = 0; i < state.size(); ++i)
+    ours.push_back(line_of(state[i], i < network.parameters().size() ? "param" : "buffer"));
 
   // Optimiser states number the parameters in this order.
   const auto parameters_only = [](std::vector<std::string> lines) {
@@ -96,16 +113,22 @@ TEST(SwinIRRefusal, ConfigurationsThatContradictThemselves) {
   } cases[] = {
       {[](SwinIRConfig& c) { c.num_heads = {2}; }, "depths has 2 entries, num_heads 1; expected a head count for every group"},
       {[](SwinIRConfig& c) { c.depths = {}; }, "depths has 0 entries"},
-      {[](SwinIRConfig& c) { c.num_heads = {2, 3}; }, "embed_dim 8 is no multiple of 3 heads"},
+      {[](SwinIRConfig& c) {
+         c.num_heads = {2, 3};
+       },
+       "embed_dim 8 is no multiple of 3 heads"},
       {[](SwinIRConfig& c) { c.patch_size = 3; }, "img_size 8 is no multiple of patch_size 3"},
       {[](SwinIRConfig& c) { c.img_size = 10; }, "img_size / patch_size 10 is no multiple of window_size 4"},
       {[](SwinIRConfig& c) { c.mlp_ratio = 0.1; }, "mlp_ratio 0.1 leaves no hidden channel"},
-      {[](SwinIRConfig& c) { c.unshuffle_scale = 4; }, "unshuffle needs unshuffle_scale equal to sf and the upsampler nearest+conv"},
+      {[](SwinIRConfig& c) { c.unshuffle_scale = 4; },
+       "unshuffle needs unshuffle_scale equal to sf and the upsampler nearest+conv"},
       {[](SwinIRConfig& c) { c.upsampler = "pixelshuffle"; }, "unshuffle needs unshuffle_scale equal to sf"},
       {[](SwinIRConfig& c) { c.sf = c.unshuffle_scale = 6; }, "nearest+conv needs sf 2, 4, 8, ...; sf is 6"},
-      {[](SwinIRConfig& c) { c.unshuffle = false, c.upsampler = "pixelshuffle", c.sf = 5; }, "pixelshuffle needs sf 2, 3, 4, 8, ...; sf is 5"},
+      {[](SwinIRConfig& c) { c.unshuffle = false, c.upsampler = "pixelshuffle", c.sf = 5; },
+       "pixelshuffle needs sf 2, 3, 4, 8, ...; sf is 5"},
       {[](SwinIRConfig& c) { c.unshuffle = false, c.upsampler = ""; }, "without upsampler sf must be 1; it is 2"},
-      {[](SwinIRConfig& c) { c.embed_dim = 2, c.resi_connection = "3conv"; }, "resi_connection 3conv needs embed_dim of at least 4"},
+      {[](SwinIRConfig& c) { c.embed_dim = 2, c.resi_connection = "3conv"; },
+       "resi_connection 3conv needs embed_dim of at least 4"},
       {[](SwinIRConfig& c) { c.outer_unshuffle = 2; }, "in_chans to be a multiple of 4; it is 3"},
   };
   tiny().validate();
@@ -122,7 +145,10 @@ TEST(SwinIRRefusal, PicturesThatDoNotFit) {
   const auto network = initialised(tiny()), between = initialised(residual());
   EXPECT_HAS(input_error([&] { run(*network, Tensor::zeros({1, 8, 16, 4})); }), "[1, 8, 16, 4] given, expected [N, H, W, 3]");
   EXPECT_HAS(input_error([&] { run(*network, Tensor::zeros({8, 8, 3})); }), "expected [N, H, W, 3]");
-  EXPECT_HAS(input_error([&] { run(*network, Tensor::zeros({1, 8, 12, 3})); }), "pictures [1, 8, 12, 3] are no multiple of 8; pad them");
+  EXPECT_HAS(input_error([&] {
+               run(*network, Tensor::zeros({1, 8, 12, 3}));
+             }),
+             "pictures [1, 8, 12, 3] are no multiple of 8; pad them");
   EXPECT_HAS(input_error([&] { run(*between, Tensor::zeros({1, 8, 9, 3})); }), "are no multiple of 2; pad them");
   EXPECT_HAS(input_error([&] { run(*between, Tensor::zeros({1, 8, 8, 12})); }), "expected [N, H, W, 3]");
   EXPECT_HAS(input_error([&] { run(*between, Tensor::zeros({1, 2, 8, 3})); }), "the picture is too small");
@@ -130,7 +156,10 @@ TEST(SwinIRRefusal, PicturesThatDoNotFit) {
   SwinIRConfig positions = tiny();
   positions.ape = true;
   const auto embedded = initialised(positions);
-  EXPECT_HAS(input_error([&] { run(*embedded, Tensor::zeros({1, 8, 16, 3})); }), "the absolute position embedding fits maps of 64 pixels");
+  EXPECT_HAS(input_error([&] {
+               run(*embedded, Tensor::zeros({1, 8, 16, 3}));
+             }),
+             "the absolute position embedding fits maps of 64 pixels");
 }
 
 TEST(SwinIRRefusal, TrainingModeWithoutDraws) {
@@ -159,7 +188,8 @@ TEST(SwinIR, InitialisationFollowsTheReference) {
     const Tensor zero = zeros_like(a[i].tensor);
     const double largest = largest_difference(a[i].tensor, zero);
     if (a[i].name.find("norm") != std::string::npos)
-      EXPECT_EQ(largest_difference(a[i].tensor, Tensor::full(a[i].tensor.shape(), a[i].name.ends_with("weight") ? 1 : 0)), 0) << a[i].name;
+      EXPECT_EQ(largest_difference(a[i].tensor, Tensor::full(a[i].tensor.shape(), a[i].name.ends_with("weight") ? 1 : 0)), 0)
+          << a[i].name;
     else if (a[i].name.ends_with("bias") && a[i].name.find("blocks") != std::string::npos)
       EXPECT_EQ(largest, 0) << a[i].name << ": biases of linear layers";
     else if (a[i].name.ends_with("bias") || a[i].tensor.rank() == 4)

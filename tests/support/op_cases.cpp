@@ -30,7 +30,8 @@ OpCase linear_case(const std::string& name, const Shape& x, int64_t out, LinearO
   return c;
 }
 
-OpCase conv_case(const std::string& name, const Shape& x, const Shape& w, ConvOptions options, Activation act = {}, bool residual = false) {
+OpCase conv_case(const std::string& name, const Shape& x, const Shape& w, ConvOptions options, Activation act = {},
+                 bool residual = false) {
   const Shape y{x[0], (x[1] + options.top + options.bottom - w[1]) / options.stride + 1,
                 (x[2] + options.left + options.right - w[2]) / options.stride + 1, w[0]};
   OpCase c{.name = "conv2d/" + name, .inputs = {{x}, {w}, {{w[0]}}}};
@@ -45,7 +46,8 @@ OpCase conv_case(const std::string& name, const Shape& x, const Shape& w, ConvOp
 OpCase attention_case(const std::string& name, const Shape& map, WindowAttentionOptions options) {
   const int64_t side = 2 * options.window - 1;
   options.scale = 1 / std::sqrt(double(map[3] / options.heads));
-  OpCase c{.name = "window_attention/" + name, .inputs = {{map.with(3, 3 * map[3]), -2, 2}, {{side * side, options.heads}, -2, 2}}};
+  OpCase c{.name = "window_attention/" + name,
+           .inputs = {{map.with(3, 3 * map[3]), -2, 2}, {{side * side, options.heads}, -2, 2}}};
   c.run = [options](const Inputs& in) { return window_attention(in[0], in[1], options); };
   c.flops = 4.0 * double(map.numel()) * options.window * options.window;
   return c;
@@ -56,7 +58,8 @@ OpCase unary_case(const std::string& name, const Shape& shape, std::function<Ten
 }
 
 OpCase pad_case(const std::string& name, const Shape& x, std::array<int64_t, 4> amounts, Border border) {
-  return unary_case("pad/" + name, x, [=](const Tensor& t) { return pad(t, amounts[0], amounts[1], amounts[2], amounts[3], border); });
+  return unary_case("pad/" + name, x,
+                    [=](const Tensor& t) { return pad(t, amounts[0], amounts[1], amounts[2], amounts[3], border); });
 }
 
 std::vector<OpCase> small_cases() {
@@ -64,11 +67,18 @@ std::vector<OpCase> small_cases() {
   std::vector<OpCase> cases{
       unary_case("gelu", {3, 5, 7}, gelu),
       unary_case("silu", {2, 17}, silu),
-      unary_case("leaky_relu", {1, 3, 5, 19}, [](const Tensor& x) { return leaky_relu(x, 0.2); }, 0.05),
+      unary_case(
+          "leaky_relu", {1, 3, 5, 19}, [](const Tensor& x) { return leaky_relu(x, 0.2); }, 0.05),
       unary_case("scale", {5, 3}, [](const Tensor& x) { return scale(x, -2.5); }),
       unary_case("sum", {7, 11}, sum),
-      unary_case("reshape", {2, 3, 5}, [](const Tensor& x) { return reshape(x, {5, 6}); }),
-      unary_case("channel_affine", {2, 3, 5, 3}, [](const Tensor& x) { return channel_affine(x, {2, -1, 0.5}, {0.1, 0.2, -3}); }),
+      unary_case("reshape", {2, 3, 5},
+                 [](const Tensor& x) {
+                   return reshape(x, {5, 6});
+                 }),
+      unary_case("channel_affine", {2, 3, 5, 3},
+                 [](const Tensor& x) {
+                   return channel_affine(x, {2, -1, 0.5}, {0.1, 0.2, -3});
+                 }),
       unary_case("channel_affine/no_shift", {7, 1}, [](const Tensor& x) { return channel_affine(x, {3}, {}); }),
       unary_case("upsample_nearest/2", {2, 3, 5, 7}, [](const Tensor& x) { return upsample_nearest(x, 2); }),
       unary_case("upsample_nearest/3", {1, 1, 2, 1}, [](const Tensor& x) { return upsample_nearest(x, 3); }),
@@ -83,19 +93,32 @@ std::vector<OpCase> small_cases() {
       {.name = "sub", .inputs = {{{2, 5, 3}}, {{2, 5, 3}}}, .run = [](const Inputs& in) { return sub(in[0], in[1]); }},
       {.name = "mul", .inputs = {{{13}}, {{13}}}, .run = [](const Inputs& in) { return mul(in[0], in[1]); }},
       {.name = "add_rows/bias", .inputs = {{{3, 5, 7}}, {{7}}}, .run = [](const Inputs& in) { return add_rows(in[0], in[1]); }},
-      {.name = "add_rows/table", .inputs = {{{2, 3, 4, 5}}, {{1, 12, 5}}}, .run = [](const Inputs& in) { return add_rows(in[0], in[1]); }},
-      {.name = "sum_squared_error", .inputs = {{{3, 5, 2}}, {{3, 5, 2}}}, .run = [](const Inputs& in) { return sum_squared_error(in[0], in[1]); }},
-      {.name = "layer_norm", .inputs = {{{2, 3, 180}, -3, 5}, {{180}}, {{180}}}, .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
-      {.name = "layer_norm/narrow", .inputs = {{{11, 3}}, {{3}}, {{3}}}, .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
+      {.name = "add_rows/table",
+       .inputs = {{{2, 3, 4, 5}}, {{1, 12, 5}}},
+       .run = [](const Inputs& in) { return add_rows(in[0], in[1]); }},
+      {.name = "sum_squared_error",
+       .inputs = {{{3, 5, 2}}, {{3, 5, 2}}},
+       .run = [](const Inputs& in) { return sum_squared_error(in[0], in[1]); }},
+      {.name = "layer_norm",
+       .inputs = {{{2, 3, 180}, -3, 5}, {{180}}, {{180}}},
+       .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
+      {.name = "layer_norm/narrow",
+       .inputs = {{{11, 3}}, {{3}}, {{3}}},
+       .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
       // A standard deviation of 0.003: a wrong epsilon changes the result by a third.
-      {.name = "layer_norm/small_variance", .inputs = {{{5, 37}, -0.005, 0.005}, {{37}}, {{37}}}, .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
+      {.name = "layer_norm/small_variance",
+       .inputs = {{{5, 37}, -0.005, 0.005}, {{37}}, {{37}}},
+       .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
       linear_case("one", {1, 1}, 1),
       linear_case("odd", {7, 13}, 11),
       linear_case("tail_block", {2, 67, 20}, 33),
       linear_case("gelu", {3, 5, 18}, 7, {.act = gelu_activation}),
       linear_case("residual", {2, 3, 9}, 9, {}, true),
-      linear_case("everything", {3, 5, 6}, 10, {.act = silu_activation, .sample_scale = Tensor::of<float>({3}, {1.25f, 0.f, 2.f})}, true),
-      {.name = "linear/no_bias", .inputs = {{{5, 3}}, {{4, 3}}}, .run = [](const Inputs& in) { return linear(in[0], in[1], {}); }},
+      linear_case("everything", {3, 5, 6}, 10,
+                  {.act = silu_activation, .sample_scale = Tensor::of<float>({3}, {1.25f, 0.f, 2.f})}, true),
+      {.name = "linear/no_bias",
+       .inputs = {{{5, 3}}, {{4, 3}}},
+       .run = [](const Inputs& in) { return linear(in[0], in[1], {}); }},
       conv_case("one", {1, 1, 1, 1}, {1, 1, 1, 1}, {}),
       conv_case("3x3", {2, 5, 7, 3}, {5, 3, 3, 3}, same),
       conv_case("3x3/wide", {1, 9, 6, 18}, {17, 3, 3, 18}, same),
@@ -106,7 +129,9 @@ std::vector<OpCase> small_cases() {
       conv_case("stride2", {1, 7, 8, 4}, {6, 3, 3, 4}, {2, 1, 1, 1, 1}),
       conv_case("stride2/bottom_right", {1, 6, 8, 3}, {5, 3, 3, 3}, {2, 0, 0, 1, 1}),
       conv_case("5x3/uneven_padding", {1, 6, 7, 2}, {3, 5, 3, 2}, {1, 1, 2, 3, 0}),
-      {.name = "conv2d/no_bias", .inputs = {{{1, 3, 3, 2}}, {{2, 3, 3, 2}}}, .run = [same](const Inputs& in) { return conv2d(in[0], in[1], {}, same); }},
+      {.name = "conv2d/no_bias",
+       .inputs = {{{1, 3, 3, 2}}, {{2, 3, 3, 2}}},
+       .run = [same](const Inputs& in) { return conv2d(in[0], in[1], {}, same); }},
       attention_case("plain", {1, 8, 8, 12}, {.heads = 2, .window = 4}),
       attention_case("shifted", {2, 8, 12, 10}, {.heads = 2, .window = 4, .shift = 2}),
       attention_case("paper_heads", {1, 16, 8, 60}, {.heads = 2, .window = 8, .shift = 4}),
@@ -135,7 +160,9 @@ std::vector<OpCase> large_cases() {
       conv_case("paper/last", {1, 512, 512, 64}, {3, 3, 3, 64}, same),
       attention_case("paper/plain", tokens, {.heads = 6, .window = 8}),
       attention_case("paper/shifted", tokens, {.heads = 6, .window = 8, .shift = 4}),
-      {.name = "layer_norm/paper", .inputs = {{tokens}, {{180}}, {{180}}}, .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
+      {.name = "layer_norm/paper",
+       .inputs = {{tokens}, {{180}}, {{180}}},
+       .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
       unary_case("upsample_nearest/paper", {1, 256, 256, 64}, [](const Tensor& x) { return upsample_nearest(x, 2); }),
       unary_case("pixel_unshuffle/paper", {1, 512, 512, 3}, [](const Tensor& x) { return pixel_unshuffle(x, 8); }),
       linear_case("demo/qkv", demo, 96),

@@ -1,5 +1,6 @@
-// The table of operation cases (design D2): one list drives correctness against the f64 reference, gradient checks, 16-bit storage,
-// pitched rows, the coverage of the slots, and the benchmarks. A new operation adds its lines in op_cases.cpp and is tested.
+// The table of operation cases (design D2): one list drives correctness against the f64 reference, gradient checks, 16-bit
+// storage, pitched rows, the coverage of the slots, and the benchmarks. A new operation adds its lines in op_cases.cpp and is
+// tested.
 #pragma once
 
 #include <functional>
@@ -13,12 +14,12 @@ namespace relume::test {
 struct OpInput {
   Shape shape;
   double low = -1, high = 1;
-  double off_zero = 0;         // values nearer to zero are moved away from it: kinks of activations
+  double off_zero = 0;  // values nearer to zero are moved away from it: kinks of activations
   bool differentiable = true;
 };
 
 struct OpCase {
-  std::string name;            // "conv2d/3x3/odd": operation first
+  std::string name;  // "conv2d/3x3/odd": operation first
   std::vector<OpInput> inputs;
   std::function<Tensor(const std::vector<Tensor>&)> run;
   double tolerance = 2e-6;           // of f32 values, relative L2 against f64

@@ -16,7 +16,8 @@ namespace relume::test {
 inline Tensor natural_picture(int64_t height, int64_t width, uint64_t seed) {
   RandomStream random({.seed = seed, .purpose = "natural_picture"});
   const double angle = random.uniform(0, 2 * std::numbers::pi), length = random.uniform(6, 20), edge = random.uniform(0.3, 0.7);
-  const double along_x = std::cos(angle), along_y = std::sin(angle), tint[3] = {random.uniform(), random.uniform(), random.uniform()};
+  const double along_x = std::cos(angle), along_y = std::sin(angle),
+               tint[3] = {random.uniform(), random.uniform(), random.uniform()};
   Tensor picture = Tensor::empty({height, width, 3}, DType::u8);
   uint8_t* out = picture.data<uint8_t>();
   for (int64_t y = 0; y < height; ++y)

@@ -62,7 +62,9 @@ TEST(Tensor, WrongTypeAndUndefinedAreErrors) {
 TEST(Storage, DerivedCopiesLiveForOneVersion) {
   const Tensor t = Tensor::zeros({4});
   int made = 0;
-  const auto get = [&](uint64_t key) { return t.storage()->derived(key, [&] { return std::shared_ptr<void>(std::make_shared<int>(++made)); }); };
+  const auto get = [&](uint64_t key) {
+    return t.storage()->derived(key, [&] { return std::shared_ptr<void>(std::make_shared<int>(++made)); });
+  };
   get(1), get(1), get(2);
   EXPECT_EQ(made, 2);
   t.storage()->bump_version();

@@ -30,7 +30,8 @@ struct Reference {
       p[i] *= 1 - lr * options.weight_decay;
       m[i] = options.beta1 * m[i] + (1 - options.beta1) * g;
       v[i] = options.beta2 * v[i] + (1 - options.beta2) * g * g;
-      const double m_hat = m[i] / (1 - std::pow(options.beta1, double(steps))), v_hat = v[i] / (1 - std::pow(options.beta2, double(steps)));
+      const double m_hat = m[i] / (1 - std::pow(options.beta1, double(steps))),
+                   v_hat = v[i] / (1 - std::pow(options.beta2, double(steps)));
       p[i] -= lr * m_hat / (std::sqrt(v_hat) + options.eps);
     }
   }
@@ -78,7 +79,8 @@ TEST(AdamW, AParameterWithoutGradientStaysAsItIs) {
 }
 
 TEST(AdamW, GradientsAreClearedAndMeasured) {
-  const Tensor a = require_grad(Tensor::zeros({2, 2})), b = require_grad(Tensor::zeros({1})), c = require_grad(Tensor::zeros({5}));
+  const Tensor a = require_grad(Tensor::zeros({2, 2})), b = require_grad(Tensor::zeros({1})),
+               c = require_grad(Tensor::zeros({5}));
   const AdamW optimiser({{"a", a}, {"b", b}, {"c", c}}, {});
   EXPECT_EQ(optimiser.gradient_norm(), 0);
   give_gradient(a, Tensor::full({2, 2}, 1.5));

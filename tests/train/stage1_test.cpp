@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "data/checkpoint/safetensors.h"
+#include "data/loader.h"
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
 #include "tests/support/pictures.h"
@@ -55,11 +56,13 @@ TEST_F(Stage1, LearnsAndWritesWhatItPromises) {
   const Stage1Result result = train_stage1(config_);
   EXPECT_EQ(result.steps, 30);
   EXPECT_EQ(result.weights, output() / "final.safetensors");
-  EXPECT_EQ(written(), (std::vector<std::string>{"checkpoints/0000010.safetensors", "checkpoints/0000020.safetensors",
-                                                 "checkpoints/0000030.safetensors", "config.yaml", "final.safetensors", "log.jsonl"}));
+  EXPECT_EQ(written(),
+            (std::vector<std::string>{"checkpoints/0000010.safetensors", "checkpoints/0000020.safetensors",
+                                      "checkpoints/0000030.safetensors", "config.yaml", "final.safetensors", "log.jsonl"}));
 
   ASSERT_EQ(result.loss.size(), 6u);
-  EXPECT_LT(result.loss.back().second, 0.85 * result.loss.front().second) << "noise of a fixed strength: the loss is comparable";
+  EXPECT_LT(result.loss.back().second, 0.85 * result.loss.front().second)
+      << "noise of a fixed strength: the loss is comparable";
   ASSERT_EQ(result.validation_psnr.size(), 3u);
   EXPECT_EQ(result.validation_psnr[1].first, 15);
   EXPECT_GT(result.validation_psnr.back().second, result.validation_psnr.front().second + 0.5) << "it starts as the identity";
@@ -141,7 +144,8 @@ TEST_F(Stage1, AnExistingTrainingIsKeptUnlessOverwritten) {
   config_.overwrite = true;
   train_stage1(config_);
   EXPECT_FALSE(read_file(output() / "final.safetensors") == before);
-  EXPECT_EQ(written(), (std::vector<std::string>{"config.yaml", "final.safetensors", "log.jsonl"})) << "old checkpoints are gone";
+  EXPECT_EQ(written(), (std::vector<std::string>{"config.yaml", "final.safetensors", "log.jsonl"}))
+      << "old checkpoints are gone";
 }
 
 TEST_F(Stage1, ATimeLimitEndsItEarly) {
@@ -179,12 +183,24 @@ TEST_F(Stage1, RefusalsLeaveNothingBehind) {
 
   refused([&](Stage1Config& c) { c.data.pictures = (folder_ / "none").string(); }, "none: no such folder");
   refused([&](Stage1Config& c) { c.data.pictures = (folder_ / "empty").string(); }, "empty: no pictures in this folder");
-  refused([&](Stage1Config& c) { c.data.pictures = (folder_ / "small").string(); }, "small/0.png: picture of 40x12 pixels is too small");
+  refused([&](Stage1Config& c) { c.data.pictures = (folder_ / "small").string(); },
+          "small/0.png: picture of 40x12 pixels is too small");
   refused([&](Stage1Config& c) { c.data.pictures = (folder_ / "cut").string(); }, "cut/0.png: truncated PNG");
   refused([&](Stage1Config& c) { c.data.validation = (folder_ / "cut").string(); }, "cut/0.png: truncated PNG");
   refused([&](Stage1Config& c) { c.data.validation = (folder_ / "speck").string(); }, "speck/0.png: 40 x 1 pixels are too few");
   refused([&](Stage1Config& c) { c.data.size = 17; }, "data.size 17 is no multiple of 2");
   refused([&](Stage1Config& c) { c.model.sf = 2; }, "model.unshuffle must be on, or model.sf 1");
+}
+
+TEST_F(Stage1, APictureThatFailsLaterDoesNotCostWhatWasLearnt) {
+  config_.train.batch_size = 1;
+  const uint32_t sixth = epoch_order(uint64_t(config_.seed), 0, 8)[5];
+  write_pictures(folder_ / "pictures", 8);
+  write_png(folder_ / "pictures" / (std::to_string(sixth) + ".png"), natural_picture(15, 40, 1));
+  const std::string message = input_error([&] { train_stage1(config_); });
+  EXPECT_HAS(message, "is too small for patches");
+  EXPECT_HAS(message, "\n  met after step 5; the weights of that step are in ");
+  EXPECT_EQ(written(), (std::vector<std::string>{"checkpoints/0000005.safetensors", "config.yaml", "log.jsonl"}));
 }
 
 TEST_F(Stage1, ALossThatIsNoNumberIsAnErrorWithARemedy) {

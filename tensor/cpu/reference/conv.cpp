@@ -3,8 +3,8 @@
 namespace relume::cpu::reference {
 namespace {
 
-// Calls f(output offset, input offset, weight tap offset) for every pair of pixels that one kernel tap joins; offsets are those of
-// channel 0 in y, x and of [0, tap, 0] in w.
+// Calls f(output offset, input offset, weight tap offset) for every pair of pixels that one kernel tap joins; offsets are those
+// of channel 0 in y, x and of [0, tap, 0] in w.
 template <class F> void for_each_tap(const Tensor& y, const Tensor& x, const Tensor& w, const kernels::ConvOptions& o, F&& f) {
   const int64_t height = x.shape(1), width = x.shape(2), kh = w.shape(1), kw = w.shape(2), in = w.shape(3);
   for (int64_t n = 0; n < y.shape(0); ++n)
@@ -14,7 +14,8 @@ template <class F> void for_each_tap(const Tensor& y, const Tensor& x, const Ten
           for (int64_t b = 0; b < kw; ++b) {
             const int64_t row = i * o.stride - o.top + a, column = j * o.stride - o.left + b;
             if (row < 0 || row >= height || column < 0 || column >= width) continue;
-            f(((n * y.shape(1) + i) * y.shape(2) + j) * y.pitch(), ((n * height + row) * width + column) * x.pitch(), (a * kw + b) * in);
+            f(((n * y.shape(1) + i) * y.shape(2) + j) * y.pitch(), ((n * height + row) * width + column) * x.pitch(),
+              (a * kw + b) * in);
           }
 }
 

@@ -2,7 +2,8 @@
 
 namespace relume::cpu::reference {
 
-void linear_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const kernels::LinearEpilogue& epilogue) {
+void linear_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias,
+                    const kernels::LinearEpilogue& epilogue) {
   const Tensor residual = epilogue.residual ? epilogue.residual.clone() : Tensor();
   const int64_t rows = x.rows();
   visit_activation(epilogue.act, [&](auto act) {
@@ -24,7 +25,8 @@ void linear_backward_data(const Tensor& dx, const Tensor& dy, const Tensor& w) {
   for (int64_t r = 0; r < dy.rows(); ++r)
     for (int64_t i = 0; i < w.shape(1); ++i) {
       double sum = 0;
-      for (int64_t o = 0; o < w.shape(0); ++o) sum += dy.data<double>()[r * dy.pitch() + o] * w.data<double>()[o * w.pitch() + i];
+      for (int64_t o = 0; o < w.shape(0); ++o)
+        sum += dy.data<double>()[r * dy.pitch() + o] * w.data<double>()[o * w.pitch() + i];
       dx.data<double>()[r * dx.pitch() + i] = sum;
     }
 }

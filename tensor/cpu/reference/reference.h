@@ -6,7 +6,8 @@
 
 namespace relume::cpu::reference {
 
-void linear_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const kernels::LinearEpilogue& epilogue);
+void linear_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias,
+                    const kernels::LinearEpilogue& epilogue);
 void linear_backward_data(const Tensor& dx, const Tensor& dy, const Tensor& w);
 void linear_backward_weight(const Tensor& dw, const Tensor& db, const Tensor& dy, const Tensor& x);
 
