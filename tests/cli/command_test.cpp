@@ -62,10 +62,9 @@ class Command : public testing::Test {
   }
   Ended run(const std::vector<std::string>& arguments) { return end(start(arguments)); }
 
-  // A configuration file; `text` follows the settings of the small training at top level.
-  std::string config_file(const std::string& name = "config.yaml") {
-    write_file_atomically(folder_ / name, to_yaml(config_));
-    return folder_ / name;
+  std::string config_file() {
+    write_file_atomically(folder_ / "config.yaml", to_yaml(config_));
+    return folder_ / "config.yaml";
   }
   // Expects exit code 2, silence on standard output, and one message: "relume: ...", further lines indented.
   std::string refused(const std::vector<std::string>& arguments) {
@@ -115,12 +114,13 @@ TEST_F(Command, RefusesAMisspeltKeyWithFileLineAndNearestName) {
                                                      (folder_ / "pictures").string() + "\n");
   EXPECT_EQ(refused({"train", folder_ / "config.yaml"}),
             "relume: " + (folder_ / "config.yaml").string() +
-                ":4: unknown key 'window_sise' in 'model' (did you mean 'window_size'?)\n");
-  EXPECT_HAS(refused({"train", config_file(), "train.stebs=3"}), "command line: train.stebs=3: unknown key 'stebs'");
+                ":4: unknown key 'model.window_sise' (did you mean 'model.window_size'?)\n");
+  EXPECT_HAS(refused({"train", config_file(), "train.stebs=3"}),
+             "command line: train.stebs=3: unknown key 'train.stebs' (did you mean 'train.steps'?)");
 }
 
 TEST_F(Command, RefusesAWrongTypeAndAWrongRange) {
-  EXPECT_HAS(refused({"train", config_file(), "train.steps=many"}), "train.steps is many, expected ");
+  EXPECT_HAS(refused({"train", config_file(), "train.steps=many"}), "train.steps is 'many', expected an integer");
   EXPECT_HAS(refused({"train", config_file(), "train.batch_size=0"}), "train.batch_size is 0, expected 1..65536");
   EXPECT_HAS(refused({"train", config_file(), "data.crop=middle"}), "data.crop is 'middle', expected ");
   write_file_atomically(folder_ / "config.yaml", "train:\n  lr: [1, 2]\ndata:\n  pictures: x\n");
@@ -148,7 +148,6 @@ TEST_F(Command, RefusesPicturesThatAreTooSmallOrTruncated) {
   EXPECT_HAS(refused({"train", config_file(), "data.pictures=" + (folder_ / "small").string()}),
              "small/0.png: picture of 40x15 pixels is too small for patches of 16x16; ");
   EXPECT_HAS(refused({"train", config_file(), "data.pictures=" + (folder_ / "cut").string()}), "cut/0.png: truncated PNG");
-  EXPECT_HAS(refused({"restore", folder_ / "cut/0.png", folder_ / "out", "--checkpoint", weights()}), "cut/0.png");
   EXPECT_HAS(refused({"restore", folder_ / "cut/0.png", folder_ / "out.png", "--checkpoint", weights()}),
              "cut/0.png: truncated PNG");
   EXPECT_FALSE(fs::exists(folder_ / "out.png"));

@@ -27,8 +27,11 @@ std::string with_exif(const std::string& jpeg, const std::string& exif) {
 std::string exif_block(int orientation, bool little) {
   using namespace std::string_literals;
   const char o = char(orientation);
-  if (little) return "Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"s + o + "\0\0\0\0\0\0\0"s;
-  return "Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0"s + o + "\0\0\0\0\0\0"s;
+  std::string exif = little ? "Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"s
+                            : "Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0"s;
+  exif += o;
+  exif.append(little ? 7 : 6, '\0');
+  return exif;
 }
 
 TEST(Jpeg, RoundTripIsCloseAndDeterministic) {

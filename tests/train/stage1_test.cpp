@@ -61,8 +61,7 @@ TEST_F(Stage1, LearnsAndWritesWhatItPromises) {
                                       "checkpoints/0000030.safetensors", "config.yaml", "final.safetensors", "log.jsonl"}));
 
   ASSERT_EQ(result.loss.size(), 6u);
-  EXPECT_LT(result.loss.back().second, 0.85 * result.loss.front().second)
-      << "noise of a fixed strength: the loss is comparable";
+  EXPECT_LT(result.loss.back().second, 0.9 * result.loss.front().second) << "noise of a fixed strength: the loss is comparable";
   ASSERT_EQ(result.validation_psnr.size(), 3u);
   EXPECT_EQ(result.validation_psnr[1].first, 15);
   EXPECT_GT(result.validation_psnr.back().second, result.validation_psnr.front().second + 0.5) << "it starts as the identity";
@@ -76,7 +75,7 @@ TEST_F(Stage1, LearnsAndWritesWhatItPromises) {
     }
     EXPECT_EQ(line.at("step"), result.loss[size_t(losses)].first);
     EXPECT_EQ(line.at("loss").get<double>(), result.loss[size_t(losses++)].second);
-    EXPECT_EQ(line.at("lr").get<double>(), 5e-3);
+    EXPECT_EQ(line.at("lr").get<double>(), 1e-3);
     EXPECT_GT(line.at("seconds").get<double>(), 0);
     EXPECT_GT(line.at("images_per_second").get<double>(), 0);
   }
@@ -101,6 +100,7 @@ TEST_F(Stage1, TheResolvedConfigurationReadsBackEqual) {
 }
 
 TEST_F(Stage1, TheSameSeedGivesTheSameFileWhateverTheThreads) {
+  config_.train.steps = 8;
   const std::string first = weights(config_, "a");
   EXPECT_TRUE(weights(config_, "b") == first) << "a second run differs";
   Stage1Config threads = config_, checkpointing = config_, seed = config_;
@@ -127,7 +127,7 @@ TEST_F(Stage1, TheRateFollowsItsSchedule) {
   const auto lines = log();
   ASSERT_EQ(lines.size(), 10u);
   for (int step = 0; step < 10; ++step) {
-    const double expected = 5e-3 * std::min(1.0, (step + 1) / 4.0) * 0.5 * (1 + std::cos(std::numbers::pi * step / 10));
+    const double expected = 1e-3 * std::min(1.0, (step + 1) / 4.0) * 0.5 * (1 + std::cos(std::numbers::pi * step / 10));
     EXPECT_NEAR(lines[size_t(step)].at("lr").get<double>(), expected, 1e-12) << step;
   }
 }
@@ -140,6 +140,7 @@ TEST_F(Stage1, AnExistingTrainingIsKeptUnlessOverwritten) {
   EXPECT_HAS(input_error([&] { train_stage1(config_); }), output().string() + ": already holds trained weights");
   EXPECT_TRUE(read_file(output() / "final.safetensors") == before);
   EXPECT_EQ(read_file(output() / "log.jsonl"), log_before);
+  make_folder(output() / "checkpoints");
   write_file_atomically(output() / "checkpoints/0000001.safetensors", "old");
   config_.overwrite = true;
   train_stage1(config_);
@@ -204,16 +205,15 @@ TEST_F(Stage1, APictureThatFailsLaterDoesNotCostWhatWasLearnt) {
 }
 
 TEST_F(Stage1, ALossThatIsNoNumberIsAnErrorWithARemedy) {
-  config_.train.lr = 10;
-  config_.model.zero_last = false;
-  config_.train.steps = 400;
+  config_.train.lr = config_.train.weight_decay = 10;  // every step multiplies the weights by -99
   try {
     train_stage1(config_);
-    GTEST_SKIP() << "this training survived a rate of 10";
+    FAIL() << "the weights cannot be finite";
   } catch (const Error& e) {
     EXPECT_EQ(e.exit_code(), 1);
     EXPECT_HAS(e.what(), "lower train.lr");
   }
+  EXPECT_FALSE(fs::exists(output() / "final.safetensors"));
 }
 
 }  // namespace
