@@ -70,8 +70,8 @@ void SwinIRConfig::validate() const {
   RELUME_CHECK(resolution <= window_size || resolution % window_size == 0, "img_size / patch_size ", resolution,
                " is no multiple of window_size ", window_size);
   RELUME_CHECK(int64_t(embed_dim * mlp_ratio) >= 1, "mlp_ratio ", mlp_ratio, " leaves no hidden channel");
-  RELUME_CHECK(!unshuffle || (unshuffle_scale == sf && upsampler == "nearest+conv"),
-               "unshuffle needs unshuffle_scale equal to sf and the upsampler nearest+conv");
+  RELUME_CHECK(!unshuffle || (unshuffle_scale == sf && upsampler != ""),
+               "unshuffle needs unshuffle_scale equal to sf, and an upsampler that undoes it");
   RELUME_CHECK(upsampler != "nearest+conv" || steps_of_two(sf) >= 1, "nearest+conv needs sf 2, 4, 8, ...; sf is ", sf);
   RELUME_CHECK(upsampler != "pixelshuffle" || sf == 3 || steps_of_two(sf) >= 1, "pixelshuffle needs sf 2, 3, 4, 8, ...; sf is ",
                sf);

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <map>
@@ -15,8 +16,8 @@ namespace relume {
 namespace {
 
 // Caching pool for the CPU. Freed blocks are kept and handed out again to requests they fit within an eighth, because a network
-// asks for the same sizes at every step and fresh pages cost a fault each. Before new memory is mapped, cached blocks of at
-// least the same total are given back, so that resident memory follows the live peak.
+// asks for the same sizes at every step and fresh pages cost a fault each. What is held may exceed the peak of what was in use
+// by an eighth; beyond that the blocks longest unused are given back, so that resident memory follows the live peak.
 class CpuAllocator final : public Allocator {
  public:
   void* allocate(int64_t bytes) override {
@@ -25,13 +26,13 @@ class CpuAllocator final : public Allocator {
     void* pointer = take_cached(size);
     if (!pointer) {
       make_room(size);
-      pointer = std::aligned_alloc(size >= huge ? huge : alignment, size_t(size));
+      pointer = obtain(size);
       if (!pointer) fail_out_of_memory(size);
-      if (size >= huge) madvise(pointer, size_t(size), MADV_HUGEPAGE);  // a hint: fewer page faults for big maps
       owned_[pointer] = size;
     }
     in_use_ += owned_[pointer];
     peak_ = std::max(peak_, in_use_);
+    highest_ = std::max(highest_, in_use_);
     return pointer;
   }
 
@@ -40,7 +41,7 @@ class CpuAllocator final : public Allocator {
     const int64_t size = owned_[pointer];
     in_use_ -= size;
     cached_ += size;
-    free_.emplace(size, pointer);
+    free_.emplace(size, Freed{pointer, ++releases_});
   }
 
   int64_t bytes_in_use() const override { return locked(in_use_); }
@@ -51,15 +52,32 @@ class CpuAllocator final : public Allocator {
   }
   void trim() override {
     const std::lock_guard lock(mutex_);
-    while (!free_.empty()) drop(std::prev(free_.end()));
+    while (!free_.empty()) drop(free_.begin());
   }
 
  private:
+  struct Freed {
+    void* pointer;
+    uint64_t when;
+  };
+  using FreeBlocks = std::multimap<int64_t, Freed>;  // by size
   static constexpr int64_t alignment = 64, huge = int64_t(2) << 20;
 
   static int64_t rounded(int64_t bytes) {
     const int64_t unit = bytes >= huge ? huge : bytes >= 4096 ? 4096 : alignment;
     return std::max<int64_t>(alignment, (bytes + unit - 1) / unit * unit);
+  }
+  // Big blocks are mapped on their own, aligned to and backed by huge pages where the system has them.
+  static void* obtain(int64_t size) {
+    if (size < huge) return std::aligned_alloc(alignment, size_t(size));
+    void* mapped = mmap(nullptr, size_t(size + huge), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) return nullptr;
+    char* const begin = static_cast<char*>(mapped);
+    char* const aligned = begin + (huge - reinterpret_cast<uintptr_t>(begin) % huge) % huge;
+    if (aligned > begin) munmap(begin, size_t(aligned - begin));
+    if (const int64_t tail = begin + huge - aligned; tail > 0) munmap(aligned + size, size_t(tail));
+    madvise(aligned, size_t(size), MADV_HUGEPAGE);
+    return aligned;
   }
   [[noreturn]] void fail_out_of_memory(int64_t size) const {
     throw Error("out of memory: " + human_bytes(double(size)) + " asked for, " + human_bytes(double(in_use_)) +
@@ -68,25 +86,22 @@ class CpuAllocator final : public Allocator {
   void* take_cached(int64_t size) {
     const auto found = free_.lower_bound(size);
     if (found == free_.end() || found->first > size + size / 8) return nullptr;
-    void* pointer = found->second;
+    void* pointer = found->second.pointer;
     cached_ -= found->first;
     free_.erase(found);
     return pointer;
   }
   void make_room(int64_t size) {
-    if (size < huge) return;
-    for (int64_t freed = 0; freed < size && !free_.empty();) {
-      const auto largest = std::prev(free_.end());
-      if (largest->first < huge) break;
-      freed += largest->first;
-      drop(largest);
-    }
+    const int64_t live = std::max(highest_, in_use_ + size), limit = live + live / 8;
+    while (!free_.empty() && in_use_ + cached_ + size > limit)
+      drop(std::ranges::min_element(free_, {}, [](const auto& block) { return block.second.when; }));
   }
-  void drop(std::multimap<int64_t, void*>::iterator block) {
-    cached_ -= block->first;
-    owned_.erase(block->second);
-    std::free(block->second);
+  void drop(FreeBlocks::iterator block) {
+    const auto [size, freed] = *block;
+    cached_ -= size;
+    owned_.erase(freed.pointer);
     free_.erase(block);
+    size < huge ? std::free(freed.pointer) : void(munmap(freed.pointer, size_t(size)));
   }
   int64_t locked(const int64_t& value) const {
     const std::lock_guard lock(mutex_);
@@ -95,8 +110,9 @@ class CpuAllocator final : public Allocator {
 
   mutable std::mutex mutex_;
   std::map<void*, int64_t> owned_;  // every block we hold, with its size
-  std::multimap<int64_t, void*> free_;
-  int64_t in_use_ = 0, cached_ = 0, peak_ = 0;
+  FreeBlocks free_;
+  int64_t in_use_ = 0, cached_ = 0, peak_ = 0, highest_ = 0;
+  uint64_t releases_ = 0;
 };
 
 CpuAllocator& cpu_allocator() {

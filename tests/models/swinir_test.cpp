@@ -121,8 +121,8 @@ TEST(SwinIRRefusal, ConfigurationsThatContradictThemselves) {
       {[](SwinIRConfig& c) { c.img_size = 10; }, "img_size / patch_size 10 is no multiple of window_size 4"},
       {[](SwinIRConfig& c) { c.mlp_ratio = 0.1; }, "mlp_ratio 0.1 leaves no hidden channel"},
       {[](SwinIRConfig& c) { c.unshuffle_scale = 4; },
-       "unshuffle needs unshuffle_scale equal to sf and the upsampler nearest+conv"},
-      {[](SwinIRConfig& c) { c.upsampler = "pixelshuffle"; }, "unshuffle needs unshuffle_scale equal to sf"},
+       "unshuffle needs unshuffle_scale equal to sf, and an upsampler that undoes it"},
+      {[](SwinIRConfig& c) { c.upsampler = ""; }, "unshuffle needs unshuffle_scale equal to sf, and an upsampler"},
       {[](SwinIRConfig& c) { c.sf = c.unshuffle_scale = 6; }, "nearest+conv needs sf 2, 4, 8, ...; sf is 6"},
       {[](SwinIRConfig& c) { c.unshuffle = false, c.upsampler = "pixelshuffle", c.sf = 5; },
        "pixelshuffle needs sf 2, 3, 4, 8, ...; sf is 5"},
@@ -133,6 +133,12 @@ TEST(SwinIRRefusal, ConfigurationsThatContradictThemselves) {
   };
   tiny().validate();
   residual().validate();
+  for (const char* upsampler : {"pixelshuffle", "pixelshuffledirect"}) {
+    SwinIRConfig config = tiny();
+    config.upsampler = upsampler;
+    const auto network = initialised(config);
+    EXPECT_EQ(run(*network, Tensor::zeros({1, 8, 16, 3})).shape(), (Shape{1, 8, 16, 3})) << upsampler;
+  }
   for (const auto& c : cases) {
     SwinIRConfig config = tiny();
     c.change(config);
