@@ -1,5 +1,6 @@
 #include "tensor/kernels/norm.h"
 
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -39,18 +40,36 @@ struct RowStatistics {
   float correction;  // what `mean` still lacks: rounding errors of a mean far from zero do not reach y
 };
 
+// Sums over the columns of the n numbers terms(c) gives, as sixteen running sums each, added in a fixed order: the same bits
+// whatever the width of the vectors.
+template <int n, class Terms> inline std::array<float, n> lane_sums(int64_t columns, Terms&& terms) {
+  constexpr int64_t lanes = 16;
+  float sums[n][lanes] = {};
+  const auto add = [&](int64_t c, int64_t l) __attribute__((always_inline)) {
+    const std::array<float, n> values = terms(c);
+    for (int k = 0; k < n; ++k) sums[k][l] += values[k];
+  };
+  int64_t c = 0;
+  for (; c + lanes <= columns; c += lanes)
+#pragma omp simd
+    for (int64_t l = 0; l < lanes; ++l) add(c + l, l);
+  for (int64_t l = 0; c + l < columns; ++l) add(c + l, l);
+  std::array<float, n> totals;
+  for (int k = 0; k < n; ++k) {
+    for (int64_t half = lanes / 2; half > 0; half /= 2)
+      for (int64_t l = 0; l < half; ++l) sums[k][l] += sums[k][l + half];
+    totals[k] = sums[k][0];
+  }
+  return totals;
+}
+
 // Two passes over a row that stays in the first-level cache.
 inline RowStatistics statistics(const float* x, int64_t columns, float eps) {
-  float sum = 0, first = 0, second = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t c = 0; c < columns; ++c) sum += x[c];
-  const float mean = sum / float(columns);
-#pragma omp simd reduction(+ : first, second)
-  for (int64_t c = 0; c < columns; ++c) {
+  const float mean = lane_sums<1>(columns, [&](int64_t c) { return std::array{x[c]}; })[0] / float(columns);
+  const auto [first, second] = lane_sums<2>(columns, [&](int64_t c) {
     const float d = x[c] - mean;
-    first += d;
-    second += d * d;
-  }
+    return std::array{d, d * d};
+  });
   const float correction = first / float(columns);
   const float variance = std::max(0.0f, second / float(columns) - correction * correction);
   return {mean, 1 / std::sqrt(variance + eps), correction};
@@ -82,13 +101,10 @@ void forward(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor
 // dx of one row: rstd (g - mean(g) - xhat mean(g xhat)) with g = dy weight.
 template <class T> inline void backward_row(T* dx, const float* g_in, const float* x, const float* weight, float mean,
                                             float rstd, int64_t columns) {
-  float sum_g = 0, sum_gx = 0;
-#pragma omp simd reduction(+ : sum_g, sum_gx)
-  for (int64_t c = 0; c < columns; ++c) {
+  const auto [sum_g, sum_gx] = lane_sums<2>(columns, [&](int64_t c) {
     const float g = g_in[c] * weight[c];
-    sum_g += g;
-    sum_gx += g * (x[c] - mean);
-  }
+    return std::array{g, g * (x[c] - mean)};
+  });
   // dx = rstd g + slope (x - mean) + level
   const float level = -rstd * sum_g / float(columns), slope = -rstd * rstd * rstd * sum_gx / float(columns);
 #pragma omp simd

@@ -98,6 +98,21 @@ inline void transpose(float* to, ptrdiff_t to_pitch, const float* from, ptrdiff_
     }
 }
 
+// The vectors from(j) of columns j combined into one, always as sixteen running results: with vectors of eight, too, a sum gets
+// the same bits, so that results do not depend on the instruction set.
+template <class From, class Combine> inline Vec reduce_to_vector(ptrdiff_t columns, From&& from, Combine&& combine) {
+  Vec even = from(0);
+  if constexpr (lanes == 16) {
+    for (ptrdiff_t j = lanes; j < columns; j += lanes) even = combine(even, from(j));
+  } else if (columns > lanes) {
+    Vec odd = from(lanes);
+    for (ptrdiff_t j = 2 * lanes; j < columns; j += lanes)
+      (j / lanes % 2 ? odd : even) = combine(j / lanes % 2 ? odd : even, from(j));
+    even = combine(even, odd);
+  }
+  return even;
+}
+
 // to[i] = the elements of row i of from(i, j), vectors of columns j, combined with combine(Vec, Vec). rows is a multiple of
 // lanes.
 template <class From, class Combine>
@@ -105,9 +120,8 @@ inline void reduce_rows(float* to, ptrdiff_t rows, ptrdiff_t columns, From&& fro
   for (ptrdiff_t i = 0; i < rows; i += lanes) {
     Vec x[lanes];
     for (int l = 0; l < lanes; ++l) {
-      Vec all = from(i + l, 0);
-      for (ptrdiff_t j = lanes; j < columns; j += lanes) all = combine(all, from(i + l, j));
-      x[l] = all;
+      x[l] = reduce_to_vector(
+          columns, [&](ptrdiff_t j) { return from(i + l, j); }, combine);
     }
     transpose(x);
 #pragma GCC unroll 4
