@@ -68,7 +68,10 @@ Stage1Config demo_config(const DemoArguments& a, const Path& source, const Path&
   std::vector<std::string> overrides{"output=" + (a.output / "training").string(), "overwrite=true",
                                      "data.pictures=" + train.string(), "data.validation=" + held_out.string(),
                                      fmt::format("seed={}", a.seed)};
-  if (a.quick) overrides.insert(overrides.end(), {"train.time_limit=30", "train.validate_every=1000000"});
+  if (a.quick)
+    overrides.insert(overrides.end(), {"train.steps=600", "train.time_limit=30", "train.validate_every=1000000"});
+  else
+    overrides.push_back("train.time_limit=360");  // the whole demo stays below ten minutes on a slow machine
   return read_config<Stage1Config>(source / "configs/mini/stage1.yaml", overrides);
 }
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tensor/core/serial.h"
 
 namespace relume {
 
@@ -126,6 +127,7 @@ template <class Sample> class Loader {
   bool has_task() const { return task_step_ < options_.end_step && task_step_ - front_step_ < options_.prefetch; }
 
   void work() {
+    make_thread_serial();
     std::unique_lock lock(mutex_);
     while (true) {
       task_ready_.wait(lock, [&] { return stopped_ || has_task(); });

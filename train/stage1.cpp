@@ -74,10 +74,10 @@ class Stage1Run {
 
   Stage1Result run() {
     Progress progress("step", config_.train.steps);
-    for (step_ = 0; step_ < config_.train.steps && done(progress) < 1; ++step_) {
+    for (step_ = 0; step_ < steps_; ++step_) {
       if (step_ % config_.train.validate_every == 0) validate();
       const Batch batch = next_batch();
-      const double rate = config_.train.lr * schedule(config_.train, step_, done(progress));
+      const double rate = config_.train.lr * schedule(config_.train, step_, double(step_) / double(steps_));
       const double loss = train_step(batch, rate);
       note(loss, rate, progress);
       if ((step_ + 1) % config_.train.checkpoint_every == 0) save_checkpoint(step_ + 1);
@@ -86,6 +86,7 @@ class Stage1Run {
         throw Interrupted(
             fmt::format("interrupted after step {}; its weights are in {}", step_ + 1, checkpoint(step_ + 1).string()));
       }
+      fit_into_time(progress.seconds());
     }
     validate();
     result_.steps = step_;
@@ -96,10 +97,13 @@ class Stage1Run {
   }
 
  private:
-  // The part of the training that is done: by steps, or by time when that is scarcer.
-  double done(const Progress& progress) const {
-    const double by_steps = double(step_) / double(config_.train.steps), limit = config_.train.time_limit;
-    return limit > 0 ? std::max(by_steps, progress.seconds() / limit) : by_steps;
+  // Under a time limit the number of steps is what the speed so far will reach, at most what was asked for, from a twentieth of
+  // the time on. A machine that is fast enough takes exactly the steps asked for, and is reproducible.
+  void fit_into_time(double seconds) {
+    const double limit = config_.train.time_limit;
+    if (limit <= 0 || seconds < limit / 20) return;
+    const double reachable = std::min(double(config_.train.steps), double(step_ + 1) * limit / seconds);
+    steps_ = std::max(step_ + 1, int64_t(reachable));
   }
 
   // A picture may turn out to be broken after hours: what was learnt until then is kept.
@@ -135,9 +139,8 @@ class Stage1Run {
     loss_sum_ += loss;
     ++loss_count_;
     const double images = double((step_ + 1) * config_.train.batch_size) / progress.seconds();
-    progress.update(step_ + 1, std::min(1.0, std::max(done(progress), double(step_ + 1) / double(config_.train.steps))),
-                    fmt::format("loss {:.3e}  {:.1f} images/s", loss, images));
-    if ((step_ + 1) % config_.train.log_every != 0 && step_ + 1 != config_.train.steps) return;
+    progress.update(step_ + 1, double(step_ + 1) / double(steps_), fmt::format("loss {:.3e}  {:.1f} images/s", loss, images));
+    if ((step_ + 1) % config_.train.log_every != 0 && step_ + 1 != steps_) return;
     const double mean = loss_sum_ / double(loss_count_);
     log_.write(
         {{"step", step_ + 1}, {"loss", mean}, {"lr", rate}, {"seconds", progress.seconds()}, {"images_per_second", images}});
@@ -166,7 +169,7 @@ class Stage1Run {
   JsonLog log_;
   std::optional<AdamW> optimiser_;
   Stage1Result result_;
-  int64_t step_ = 0, loss_count_ = 0;
+  int64_t steps_ = config_.train.steps, step_ = 0, loss_count_ = 0;
   double loss_sum_ = 0;
 };
 

@@ -51,7 +51,8 @@ struct Stage1TrainConfig {
     v("eps", eps, Range{1e-30, 1}, "AdamW's epsilon");
     v("schedule", schedule, OneOf{{"constant", "cosine"}}, "course of the learning rate; cosine ends at zero");
     v("warmup_steps", warmup_steps, Range{0, 1e9}, "steps of linear rise at the start");
-    v("time_limit", time_limit, Range{0, 1e9}, "stop after so many seconds, the schedule shortened to fit; 0: no limit");
+    v("time_limit", time_limit, Range{0, 1e9},
+      "take fewer steps where this machine would need more seconds than that; 0: no limit");
     v("activation_checkpointing", activation_checkpointing,
       "recompute each group in the backward pass: less memory, more time");
     v("log_every", log_every, Range{1, 1e9}, "steps between lines of the log");

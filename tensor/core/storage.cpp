@@ -64,7 +64,8 @@ class CpuAllocator final : public Allocator {
   static constexpr int64_t alignment = 64, huge = int64_t(2) << 20;
 
   static int64_t rounded(int64_t bytes) {
-    const int64_t unit = bytes >= huge ? huge : bytes >= 4096 ? 4096 : alignment;
+    // Feature maps of a few megabytes are many: in units of huge pages a training step held a sixth more than it used.
+    const int64_t unit = bytes >= 8 * huge ? huge : bytes >= huge ? 65536 : bytes >= 4096 ? 4096 : alignment;
     return std::max<int64_t>(alignment, (bytes + unit - 1) / unit * unit);
   }
   // Big blocks are mapped on their own, aligned to and backed by huge pages where the system has them.

@@ -7,14 +7,16 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "tensor/core/serial.h"
+
 namespace relume::cpu {
 
-// Calls f(begin, end) over [0, n) in chunks of `grain`, on all threads when there is more than one chunk and we are not already
-// inside a parallel region (loader threads set their own OpenMP thread count to one).
+// Calls f(begin, end) over [0, n) in chunks of `grain`, on all threads when there is more than one chunk; on a serial thread
+// (tensor/core/serial.h) one after another.
 template <class F> void parallel_for(int64_t n, int64_t grain, F&& f) {
   const int64_t chunks = (n + grain - 1) / grain;
-  if (chunks <= 1) {
-    if (n > 0) f(int64_t(0), n);
+  if (chunks <= 1 || is_serial_thread()) {
+    for (int64_t c = 0; c < chunks; ++c) f(c * grain, std::min(n, (c + 1) * grain));
     return;
   }
 #pragma omp parallel for schedule(dynamic)
