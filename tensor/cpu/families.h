@@ -9,10 +9,15 @@ void register_elementwise_kernels();
 void register_reduce_kernels();
 void register_norm_kernels();
 void register_resample_kernels();
+void register_picture_resample_kernels();
 void register_random_kernels();
 void register_optimizer_kernels();
 void register_attention_kernels();
 void register_matmul_kernels();
 void register_conv_kernels();
+void register_picture_correlate_kernels();
+void register_picture_noise_kernels();
+void register_picture_jpeg_kernels();
+void register_picture_sharpen_kernels();
 
 }  // namespace relume::cpu

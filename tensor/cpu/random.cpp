@@ -2,37 +2,13 @@
 
 #include "tensor/cpu/families.h"
 #include "tensor/cpu/loops.h"
+#include "tensor/cpu/philox_blocks.h"
 #include "tensor/scalar/normal.h"
 
 namespace relume::cpu {
 namespace {
 
-constexpr int lanes = 16;
-struct Words {
-  uint32_t word[4][lanes];  // word w of block first + l
-};
-
-// Philox over `lanes` consecutive blocks side by side, so that the rounds vectorise (tensor/core/philox.h has the plain form).
-Words philox_blocks(const RandomKey& key, std::array<uint32_t, 2> round_key, uint64_t first) {
-  Words c;
-  for (int l = 0; l < lanes; ++l) {
-    const auto counter = key.counter(first + uint64_t(l));
-    for (int w = 0; w < 4; ++w) c.word[w][l] = counter[size_t(w)];
-  }
-  for (int round = 0; round < 10; ++round) {
-#pragma omp simd
-    for (int l = 0; l < lanes; ++l) {
-      const uint64_t a = uint64_t(0xD2511F53u) * c.word[0][l], b = uint64_t(0xCD9E8D57u) * c.word[2][l];
-      c.word[0][l] = uint32_t(b >> 32) ^ c.word[1][l] ^ round_key[0];
-      c.word[1][l] = uint32_t(b);
-      c.word[2][l] = uint32_t(a >> 32) ^ c.word[3][l] ^ round_key[1];
-      c.word[3][l] = uint32_t(a);
-    }
-    round_key[0] += 0x9E3779B9u;
-    round_key[1] += 0xBB67AE85u;
-  }
-  return c;
-}
+constexpr int lanes = philox_lanes;
 
 // out[4 b + w] = value w of block b, where make(words, values) turns `lanes` blocks into their 4 x lanes values.
 template <class T, class Make> void fill_blocks(const Tensor& out, const RandomKey& key, Make&& make) {
@@ -43,15 +19,20 @@ template <class T, class Make> void fill_blocks(const Tensor& out, const RandomK
     for (int64_t i = begin; i < end; i += 4 * lanes) {
       T values[4][lanes];
       make(philox_blocks(key, round_key, uint64_t(i) / 4), values);
-      const int64_t n = std::min<int64_t>(4 * lanes, end - i);
-      for (int64_t k = 0; k < n; ++k) to[i + k] = values[k % 4][k / 4];
+      if (end - i >= 4 * lanes) {
+        T* const block = to + i;
+        for (int l = 0; l < lanes; ++l)
+          for (int w = 0; w < 4; ++w) block[4 * l + w] = values[w][l];
+      } else {
+        for (int64_t k = 0; k < end - i; ++k) to[i + k] = values[k % 4][k / 4];
+      }
     }
   });
 }
 
 template <class T> void uniform(const Tensor& out, double low_in, double high, const RandomKey& key) {
   const T low = T(low_in), range = T(high - low_in);
-  fill_blocks<T>(out, key, [=](const Words& words, T(&values)[4][lanes]) {
+  fill_blocks<T>(out, key, [=](const PhiloxWords& words, T(&values)[4][lanes]) {
     for (int w = 0; w < 4; ++w)
 #pragma omp simd
       for (int l = 0; l < lanes; ++l) values[w][l] = math::fma(range, T(philox_uniform(words.word[w][l])), low);
@@ -60,7 +41,7 @@ template <class T> void uniform(const Tensor& out, double low_in, double high, c
 
 template <class T> void normal(const Tensor& out, double mean_in, double stddev_in, const RandomKey& key) {
   const T mean = T(mean_in), stddev = T(stddev_in);
-  fill_blocks<T>(out, key, [=](const Words& words, T(&values)[4][lanes]) {
+  fill_blocks<T>(out, key, [=](const PhiloxWords& words, T(&values)[4][lanes]) {
     for (int pair = 0; pair < 4; pair += 2)
 #pragma omp simd
       for (int l = 0; l < lanes; ++l) {

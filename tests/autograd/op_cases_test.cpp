@@ -127,10 +127,23 @@ INSTANTIATE_TEST_SUITE_P(Op, OpCases, testing::ValuesIn(op_cases()), test_name);
 
 // Slots that no differentiable operation uses have tests of their own; each is named here with its test.
 const std::map<std::string, std::string>& tested_elsewhere() {
-  static const std::map<std::string, std::string> slots{{"fill_uniform", "tests/tensor/random_test.cpp"},
-                                                        {"fill_normal", "tests/tensor/random_test.cpp"},
-                                                        {"adamw_step", "tests/train/adamw_test.cpp"},
-                                                        {"transfer", "needs a second device"}};
+  static const std::map<std::string, std::string> slots{
+      {"fill_uniform", "tests/tensor/random_test.cpp"},
+      {"fill_normal", "tests/tensor/random_test.cpp"},
+      {"adamw_step", "tests/train/adamw_test.cpp"},
+      {"resample", "tests/data/resize_test.cpp"},
+      {"correlate", "tests/degrade/filter_test.cpp"},
+      {"correlate_separable", "tests/degrade/filter_test.cpp"},
+      {"add_noise", "tests/degrade/noise_test.cpp"},
+      {"poisson_noise", "tests/degrade/noise_test.cpp"},
+      {"clamp_to_unit", "tests/degrade/noise_test.cpp"},
+      {"round_to_levels", "tests/degrade/noise_test.cpp"},
+      {"simulated_jpeg_forward", "tests/degrade/simulated_jpeg_test.cpp"},
+      {"simulated_jpeg_backward", "tests/degrade/simulated_jpeg_test.cpp"},
+      {"simulated_jpeg_coefficients", "tests/degrade/simulated_jpeg_test.cpp"},
+      {"sharpen_mask", "tests/degrade/sharpen_test.cpp"},
+      {"sharpen_blend", "tests/degrade/sharpen_test.cpp"},
+      {"transfer", "needs a second device"}};
   return slots;
 }
 

@@ -1,0 +1,328 @@
+// The simulated JPEG on squares of 16 x 16 pixels (one 4:2:0 unit), sixteen squares side by side in the lanes of vectors:
+// colour conversion, cosine transforms and quantisation then have no traffic between lanes, and a square stays in the
+// first-level cache.
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "tensor/cpu/families.h"
+#include "tensor/cpu/parallel.h"
+#include "tensor/kernels/picture.h"
+
+namespace relume::cpu {
+namespace {
+
+using kernels::SimulatedJpegOptions;
+
+constexpr int lanes = 16, side = 16;
+using Lanes [[gnu::vector_size(lanes * sizeof(float))]] = float;  // one number of each square
+using Block = Lanes[8][8];
+
+constexpr std::array<std::array<float, 8>, 8> luma_table{{{16, 11, 10, 16, 24, 40, 51, 61},
+                                                          {12, 12, 14, 19, 26, 58, 60, 55},
+                                                          {14, 13, 16, 24, 40, 57, 69, 56},
+                                                          {14, 17, 22, 29, 51, 87, 80, 62},
+                                                          {18, 22, 37, 56, 68, 109, 103, 77},
+                                                          {24, 35, 55, 64, 81, 104, 113, 92},
+                                                          {49, 64, 78, 87, 103, 121, 120, 101},
+                                                          {72, 92, 95, 98, 112, 100, 103, 99}}};
+constexpr float chroma_entry(int u, int v) {
+  constexpr float corner[4][4] = {{17, 18, 24, 47}, {18, 21, 26, 66}, {24, 26, 56, 99}, {47, 66, 99, 99}};
+  return u < 4 && v < 4 ? corner[u][v] : 99;
+}
+
+// Quantisation steps of one sample, [vertical][horizontal frequency].
+struct Steps {
+  float luma[8][8], chroma[8][8];
+  bool none;  // quality 100: the factor is zero, and nothing is rounded
+  Steps(float quality, bool transposed) {
+    const float factor = kernels::simulated_jpeg_factor(quality);
+    none = factor == 0;
+    for (int u = 0; u < 8; ++u)
+      for (int v = 0; v < 8; ++v) {
+        luma[u][v] = factor * (transposed ? luma_table[size_t(v)][size_t(u)] : luma_table[size_t(u)][size_t(v)]);
+        chroma[u][v] = factor * chroma_entry(u, v);
+      }
+  }
+};
+
+// cos(k pi / 16)
+constexpr float c1 = 0.98078528040323044913f, c2 = 0.92387953251128675613f, c3 = 0.83146961230254523708f,
+                c4 = 0.70710678118654752440f, c5 = 0.55557023301960222474f, c6 = 0.38268343236508977173f,
+                c7 = 0.19509032201612826785f;
+
+// Sums over the eight elements x[0], x[stride], ... times cos((2 i + 1) u pi / 16), u = 0 .. 7, without normalisation.
+inline void cosine_sums(Lanes* x, int stride) {
+  const auto at = [&](int i) -> Lanes& { return x[i * stride]; };
+  const Lanes s0 = at(0) + at(7), s1 = at(1) + at(6), s2 = at(2) + at(5), s3 = at(3) + at(4);
+  const Lanes d0 = at(0) - at(7), d1 = at(1) - at(6), d2 = at(2) - at(5), d3 = at(3) - at(4);
+  const Lanes outer = s0 + s3, inner = s1 + s2, a = s0 - s3, b = s1 - s2;
+  at(0) = outer + inner;
+  at(4) = (outer - inner) * c4;
+  at(2) = a * c2 + b * c6;
+  at(6) = a * c6 - b * c2;
+  at(1) = d0 * c1 + d1 * c3 + d2 * c5 + d3 * c7;
+  at(3) = d0 * c3 - d1 * c7 - d2 * c1 - d3 * c5;
+  at(5) = d0 * c5 - d1 * c1 + d2 * c7 + d3 * c3;
+  at(7) = d0 * c7 - d1 * c5 + d2 * c3 - d3 * c1;
+}
+
+// The transpose of cosine_sums().
+inline void cosine_series(Lanes* x, int stride) {
+  const auto at = [&](int i) -> Lanes& { return x[i * stride]; };
+  const Lanes p = at(0) + at(4) * c4, q = at(0) - at(4) * c4;
+  const Lanes r = at(2) * c2 + at(6) * c6, t = at(2) * c6 - at(6) * c2;
+  const Lanes e0 = p + r, e1 = q + t, e2 = q - t, e3 = p - r;
+  const Lanes o0 = at(1) * c1 + at(3) * c3 + at(5) * c5 + at(7) * c7;
+  const Lanes o1 = at(1) * c3 - at(3) * c7 - at(5) * c1 - at(7) * c5;
+  const Lanes o2 = at(1) * c5 - at(3) * c1 + at(5) * c7 + at(7) * c3;
+  const Lanes o3 = at(1) * c7 - at(3) * c5 + at(5) * c3 - at(7) * c1;
+  at(0) = e0 + o0, at(7) = e0 - o0;
+  at(1) = e1 + o1, at(6) = e1 - o1;
+  at(2) = e2 + o2, at(5) = e2 - o2;
+  at(3) = e3 + o3, at(4) = e3 - o3;
+}
+
+// Normalisation of both directions: alpha(u) alpha(v) / 4, alpha(0) = 1 / sqrt(2).
+constexpr float normal(int u, int v) { return u > 0 && v > 0 ? 0.25f : u == 0 && v == 0 ? 0.125f : 0.25f * c4; }
+
+void forward_dct(Block& b) {
+  for (int i = 0; i < 8; ++i) cosine_sums(b[i], 1);
+  for (int i = 0; i < 8; ++i) cosine_sums(b[0] + i, 8);
+  for (int u = 0; u < 8; ++u)
+    for (int v = 0; v < 8; ++v) b[u][v] *= normal(u, v);
+}
+void inverse_dct(Block& b) {
+  for (int u = 0; u < 8; ++u)
+    for (int v = 0; v < 8; ++v) b[u][v] *= normal(u, v);
+  for (int i = 0; i < 8; ++i) cosine_series(b[0] + i, 8);
+  for (int i = 0; i < 8; ++i) cosine_series(b[i], 1);
+}
+
+inline Lanes rounded(const Lanes& x) {
+  Lanes y;
+  for (int l = 0; l < lanes; ++l) y[l] = std::nearbyint(x[l]);
+  return y;
+}
+
+// f(coefficient, step) on all of a block.
+template <class F> void each_coefficient(Block& b, const float (&steps)[8][8], F&& f) {
+  for (int u = 0; u < 8; ++u)
+    for (int v = 0; v < 8; ++v) b[u][v] = f(b[u][v], steps[u][v]);
+}
+
+// Sixteen squares: luma as four blocks in reading order, then cb and cr as averages of 2 x 2 pixels. All are around zero.
+struct Squares {
+  Block block[6];
+  Lanes& luma(int i, int j) { return block[i / 8 * 2 + j / 8][i % 8][j % 8]; }
+  Lanes& cb(int i, int j) { return block[4][i / 2][j / 2]; }
+  Lanes& cr(int i, int j) { return block[5][i / 2][j / 2]; }
+  template <class F> void each_block(const Steps& steps, F&& f) {
+    for (int b = 0; b < 6; ++b) f(block[b], b < 4 ? steps.luma : steps.chroma);
+  }
+};
+
+// How the squares of a picture are counted: in reading order over the picture padded to whole ones.
+struct Grid {
+  int64_t height, width, rows, columns;
+  explicit Grid(const Tensor& x)
+      : height(x.shape(1)), width(x.shape(2)), rows((height + side - 1) / side), columns((width + side - 1) / side) {}
+  int64_t squares() const { return rows * columns; }
+};
+
+// One row of pixels of sixteen squares.
+using PixelRow = Lanes[side * 3];
+
+// `row` of the squares first .. first + 15, zeros outside the picture.
+void load_row(PixelRow& to, const float* picture, const Grid& grid, int64_t first, int row) {
+  float values[side * 3][lanes];
+  for (int l = 0; l < lanes; ++l) {
+    const int64_t square = first + l, y = square / grid.columns * side + row, x = square % grid.columns * side;
+    const bool any = square < grid.squares() && y < grid.height;
+    const int64_t inside = any ? std::min<int64_t>(side, grid.width - x) * 3 : 0;
+    const float* from = any ? picture + (y * grid.width + x) * 3 : nullptr;
+    for (int k = 0; k < side * 3; ++k) values[k][l] = k < inside ? from[k] : 0;
+  }
+  std::memcpy(&to, values, sizeof to);
+}
+void store_row(const PixelRow& from, float* picture, const Grid& grid, int64_t first, int row) {
+  float values[side * 3][lanes];
+  std::memcpy(values, &from, sizeof from);
+  for (int l = 0; l < lanes; ++l) {
+    const int64_t square = first + l, y = square / grid.columns * side + row, x = square % grid.columns * side;
+    if (square >= grid.squares() || y >= grid.height) continue;
+    float* to = picture + (y * grid.width + x) * 3;
+    const int64_t inside = std::min<int64_t>(side, grid.width - x) * 3;
+    for (int64_t k = 0; k < inside; ++k) to[k] = values[k][l];
+  }
+}
+
+using Matrix = std::array<std::array<float, 3>, 3>;
+constexpr Matrix to_ycc{{{0.299f, 0.587f, 0.114f}, {-0.168736f, -0.331264f, 0.5f}, {0.5f, -0.418688f, -0.081312f}}};
+constexpr Matrix to_rgb{{{1, 0, 1.402f}, {1, -0.344136f, -0.714136f}, {1, 1.772f, 0}}};
+constexpr Matrix transposed(const Matrix& m) {
+  Matrix t{};
+  for (size_t i = 0; i < 3; ++i)
+    for (size_t j = 0; j < 3; ++j) t[i][j] = m[j][i];
+  return t;
+}
+
+// Squares from pixels through a matrix; `row_of(row, to)` gives the pixels, luma_shift is added to luma, and chroma is
+// chroma_scale times the sum over 2 x 2 pixels.
+template <const Matrix& m, class RowOf> void gather(Squares& to, float luma_shift, float chroma_scale, RowOf&& row_of) {
+  for (int row = 0; row < side; row += 2) {
+    PixelRow pixels[2];
+    for (int i = 0; i < 2; ++i) row_of(row + i, pixels[i]);
+    for (int j = 0; j < side; j += 2) {
+      Lanes cb{}, cr{};
+      for (int i = 0; i < 2; ++i)
+        for (int k = j; k < j + 2; ++k) {
+          const Lanes &r = pixels[i][3 * k], &g = pixels[i][3 * k + 1], &b = pixels[i][3 * k + 2];
+          to.luma(row + i, k) = r * m[0][0] + g * m[0][1] + b * m[0][2] + luma_shift;
+          cb += r * m[1][0] + g * m[1][1] + b * m[1][2];
+          cr += r * m[2][0] + g * m[2][1] + b * m[2][2];
+        }
+      to.cb(row, j) = cb * chroma_scale;
+      to.cr(row, j) = cr * chroma_scale;
+    }
+  }
+}
+
+// The pixels of a row of squares through a matrix, chroma repeated.
+template <const Matrix& m> void spread(PixelRow& to, Squares& from, int row, float luma_shift, float chroma_scale) {
+  for (int j = 0; j < side; ++j) {
+    const Lanes y = from.luma(row, j) + luma_shift, cb = from.cb(row, j) * chroma_scale, cr = from.cr(row, j) * chroma_scale;
+    for (size_t c = 0; c < 3; ++c) to[size_t(3 * j) + c] = y * m[c][0] + cb * m[c][1] + cr * m[c][2];
+  }
+}
+
+constexpr Matrix to_ycc_transposed = transposed(to_ycc), to_rgb_transposed = transposed(to_rgb);
+
+inline Lanes clamped(const Lanes& x) {
+  Lanes y;
+  for (int l = 0; l < lanes; ++l) y[l] = std::min(255.0f, std::max(0.0f, x[l]));
+  return y;
+}
+
+// The coefficients of the squares from `first` on of a picture.
+void transform(Squares& to, const float* picture, const Grid& grid, int64_t first) {
+  gather<to_ycc>(to, -128, 0.25f, [&](int row, PixelRow& pixels) {
+    load_row(pixels, picture, grid, first, row);
+    for (Lanes& value : pixels) value = clamped(value * 255);
+  });
+  for (Block& b : to.block) forward_dct(b);
+}
+
+void quantise(Squares& squares, const Steps& steps, bool differentiable) {
+  if (steps.none) return;
+  squares.each_block(steps, [&](Block& b, const float(&table)[8][8]) {
+    if (differentiable)
+      each_coefficient(b, table, [](const Lanes& c, float step) -> Lanes {
+        const Lanes v = c / step, whole = rounded(v), rest = v - whole;
+        return (whole + rest * rest * rest) * step;
+      });
+    else
+      each_coefficient(b, table, [](const Lanes& c, float step) -> Lanes { return rounded(c / step) * step; });
+  });
+}
+
+// Calls f(sample, steps, first square) for all groups of sixteen squares of a batch.
+template <class F> void each_group(const Grid& grid, const Tensor& quality, const SimulatedJpegOptions& options, F&& f) {
+  std::vector<Steps> steps;
+  for (int64_t n = 0; n < quality.numel(); ++n) steps.emplace_back(quality.data<float>()[n], options.transposed_luma_table);
+  const int64_t groups = (grid.squares() + lanes - 1) / lanes;
+  parallel_for(quality.numel() * groups, 2, [&](int64_t begin, int64_t end) {
+    for (int64_t g = begin; g < end; ++g) f(g / groups, steps[size_t(g / groups)], g % groups * lanes);
+  });
+}
+
+void simulated_jpeg_forward(const Tensor& y, const Tensor& x, const Tensor& quality, const SimulatedJpegOptions& options) {
+  const Grid grid(x);
+  const int64_t each = grid.height * grid.width * 3;
+  each_group(grid, quality, options, [&](int64_t n, const Steps& steps, int64_t first) {
+    Squares squares;
+    transform(squares, x.data<float>() + n * each, grid, first);
+    quantise(squares, steps, options.differentiable);
+    for (Block& b : squares.block) inverse_dct(b);
+    for (int row = 0; row < side; ++row) {
+      PixelRow pixels;
+      spread<to_rgb>(pixels, squares, row, 128, 1);
+      for (Lanes& value : pixels) value = clamped(value) / 255;
+      store_row(pixels, y.data<float>() + n * each, grid, first, row);
+    }
+  });
+}
+
+void simulated_jpeg_backward(const Tensor& dx, const Tensor& dy, const Tensor& x, const Tensor& quality,
+                             const SimulatedJpegOptions& options) {
+  RELUME_BUG(options.differentiable, "simulated_jpeg_backward: plain rounding has no gradient");
+  const Grid grid(x);
+  const int64_t each = grid.height * grid.width * 3;
+  each_group(grid, quality, options, [&](int64_t n, const Steps& steps, int64_t first) {
+    Squares coefficients, result, slope;
+    transform(coefficients, x.data<float>() + n * each, grid, first);
+    result = coefficients;
+    quantise(result, steps, true);
+    for (Block& b : result.block) inverse_dct(b);
+    gather<to_rgb_transposed>(slope, 0, 1, [&](int row, PixelRow& pixels) {
+      PixelRow value;
+      load_row(pixels, dy.data<float>() + n * each, grid, first, row);
+      spread<to_rgb>(value, result, row, 128, 1);
+      for (size_t k = 0; k < side * 3; ++k) pixels[k] = value[k] == clamped(value[k]) ? pixels[k] / 255 : Lanes{};
+    });
+    for (Block& b : slope.block) forward_dct(b);
+    if (!steps.none) {
+      coefficients.each_block(steps, [](Block& b, const float(&table)[8][8]) {
+        each_coefficient(b, table, [](const Lanes& c, float step) -> Lanes {
+          const Lanes v = c / step, rest = v - rounded(v);
+          return 3 * rest * rest;
+        });
+      });
+      for (int b = 0; b < 6; ++b)
+        for (int u = 0; u < 8; ++u)
+          for (int v = 0; v < 8; ++v) slope.block[b][u][v] *= coefficients.block[b][u][v];
+    }
+    for (Block& b : slope.block) inverse_dct(b);
+    for (int row = 0; row < side; ++row) {
+      PixelRow pixels;
+      spread<to_ycc_transposed>(pixels, slope, row, 0, 0.25f);
+      PixelRow value;
+      load_row(value, x.data<float>() + n * each, grid, first, row);
+      for (size_t k = 0; k < side * 3; ++k) pixels[k] = value[k] * 255 == clamped(value[k] * 255) ? pixels[k] * 255 : Lanes{};
+      store_row(pixels, dx.data<float>() + n * each, grid, first, row);
+    }
+  });
+}
+
+void simulated_jpeg_coefficients(const Tensor& luma, const Tensor& cb, const Tensor& cr, const Tensor& x, const Tensor& quality,
+                                 const SimulatedJpegOptions& options) {
+  const Grid grid(x);
+  each_group(grid, quality, options, [&](int64_t n, const Steps& steps, int64_t first) {
+    Squares squares;
+    transform(squares, x.data<float>() + n * grid.height * grid.width * 3, grid, first);
+    squares.each_block(steps, [&](Block& b, const float(&table)[8][8]) {
+      each_coefficient(b, table, [](const Lanes& c, float step) -> Lanes { return rounded(c / step); });
+    });
+    const auto store = [](const Tensor& to, int64_t at, const Block& b, int l) {
+      for (int k = 0; k < 64; ++k) to.data<float>()[at * 64 + k] = b[k / 8][k % 8][l];
+    };
+    for (int l = 0; l < lanes && first + l < grid.squares(); ++l) {
+      const int64_t square = first + l, row = square / grid.columns, column = square % grid.columns;
+      for (int b = 0; b < 4; ++b)
+        store(luma, n * 4 * grid.squares() + (2 * row + b / 2) * 2 * grid.columns + 2 * column + b % 2, squares.block[b], l);
+      store(cb, n * grid.squares() + square, squares.block[4], l);
+      store(cr, n * grid.squares() + square, squares.block[5], l);
+    }
+  });
+}
+
+}  // namespace
+
+void register_picture_jpeg_kernels() {
+  kernels::simulated_jpeg_forward.set(DeviceKind::cpu, simulated_jpeg_forward);
+  kernels::simulated_jpeg_backward.set(DeviceKind::cpu, simulated_jpeg_backward);
+  kernels::simulated_jpeg_coefficients.set(DeviceKind::cpu, simulated_jpeg_coefficients);
+}
+
+}  // namespace relume::cpu
