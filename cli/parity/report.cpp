@@ -130,6 +130,7 @@ Tolerance read_tolerance(const Json& rule, const std::string& what) {
 
 void collect_values(const Json& node, const std::string& path, std::map<std::string, double>& out) {
   if (node.is_number()) out[path] = node.get<double>();
+  if (node == "inf") out[path] = infinity;  // JSON has no other way to say so
   if (node.is_object())
     for (const auto& [key, child] : node.items()) collect_values(child, path.empty() ? key : path + "." + key, out);
 }

@@ -1,4 +1,4 @@
-#include "data/metrics.h"
+#include "data/metrics/similarity.h"
 
 #include <cmath>
 
@@ -73,6 +73,25 @@ TEST(Metrics, SsimEqualsItsDefinition) {
                  ((ma * ma + mb * mb + 6.5025) * (aa - ma * ma + bb - mb * mb + 58.5225));
       }
   EXPECT_NEAR(ssim(a, b), total / (3 * 54 * 86), 1e-10);
+}
+
+// scikit-image's default: a 7x7 mean, variances divided by 48.
+TEST(Metrics, UniformWindowEqualsItsDefinition) {
+  const auto [a, b] = golden();
+  double total = 0;
+  for (int c = 0; c < 3; ++c)
+    for (int y = 0; y < 58; ++y)
+      for (int x = 0; x < 90; ++x) {
+        double ma = 0, mb = 0, aa = 0, bb = 0, ab = 0;
+        for (int i = 0; i < 7; ++i)
+          for (int j = 0; j < 7; ++j) {
+            const double p = test::pixel(a, y + i, x + j, c), q = test::pixel(b, y + i, x + j, c);
+            ma += p / 49, mb += q / 49, aa += p * p, bb += q * q, ab += p * q;
+          }
+        const double va = (aa - 49 * ma * ma) / 48, vb = (bb - 49 * mb * mb) / 48, vab = (ab - 49 * ma * mb) / 48;
+        total += (2 * ma * mb + 6.5025) * (2 * vab + 58.5225) / ((ma * ma + mb * mb + 6.5025) * (va + vb + 58.5225));
+      }
+  EXPECT_NEAR(ssim(a, b, {.ssim_window = SsimWindow::uniform}), total / (3 * 58 * 90), 1e-10);
 }
 
 TEST(Metrics, Refusals) {

@@ -1,9 +1,11 @@
-#include "data/metrics.h"
+#include "data/metrics/similarity.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <vector>
+
+#include "data/metrics/luma.h"
 
 namespace relume {
 namespace {
@@ -33,7 +35,7 @@ class Plane {
     }
     for (int64_t x = 0; x < width; ++x) {
       const double r = double(from[3 * x]), g = double(from[3 * x + 1]), b = double(from[3 * x + 2]);
-      to[x] = 16 + (65.481 * r + 128.553 * g + 24.966 * b) * scale / 255;
+      to[x] = relume::luma(r * scale / 255, g * scale / 255, b * scale / 255);
     }
   }
 
@@ -75,14 +77,17 @@ double mean_squared_error(const char* metric, const Tensor& a, const Tensor& b, 
   return sum / double(count) / (255.0 * 255.0);
 }
 
-constexpr int window = 11;
-
-std::array<double, window> gaussian() {
-  std::array<double, window> weights{};
+struct Window {
+  std::vector<double> weights;   // along one axis
+  double covariance_factor = 1;  // from weighted means to the variances that are compared
+};
+Window window_of(SsimWindow kind) {
+  if (kind == SsimWindow::uniform) return {std::vector<double>(7, 1.0 / 7), 49.0 / 48};
+  std::vector<double> weights;
   double sum = 0;
-  for (int i = 0; i < window; ++i) sum += weights[size_t(i)] = std::exp(-0.5 * (i - 5) * (i - 5) / (1.5 * 1.5));
+  for (int i = -5; i <= 5; ++i) sum += weights.emplace_back(std::exp(-0.5 * i * i / (1.5 * 1.5)));
   for (double& w : weights) w /= sum;
-  return weights;
+  return {weights};
 }
 
 void add_scaled(std::vector<double>& sum, double weight, const double* from) {
@@ -90,15 +95,15 @@ void add_scaled(std::vector<double>& sum, double weight, const double* from) {
   for (size_t x = 0; x < sum.size(); ++x) to[x] += weight * from[x];
 }
 
-// The Gaussian is separable, and the two variances are needed only as their sum: four maps instead of five. Rows filtered along
-// x wait in a ring of 11 until the filter along y has used them.
-double ssim_of_plane(const Plane& a, const Plane& b) {
-  const std::array<double, window> weights = gaussian();
+// The window is separable, and the two variances are needed only as their sum: four maps instead of five. Rows filtered along
+// x wait in a ring until the filter along y has used them.
+double ssim_of_plane(const Plane& a, const Plane& b, const Window& window) {
+  const size_t taps = window.weights.size();
   constexpr double c1 = 0.01 * 255 * 0.01 * 255, c2 = 0.03 * 255 * 0.03 * 255;
   enum { mean_a, mean_b, squares, product, maps };
-  const int64_t out_width = a.width - window + 1;
+  const int64_t out_width = a.width - int64_t(taps) + 1;
   const auto out_size = static_cast<size_t>(out_width), in_size = static_cast<size_t>(a.width);
-  std::array<std::array<std::vector<double>, maps>, window> ring;
+  std::vector<std::array<std::vector<double>, maps>> ring(taps);
   for (auto& rows : ring) rows.fill(std::vector<double>(out_size));
   std::array<std::vector<double>, maps> in, out;
   in.fill(std::vector<double>(in_size));
@@ -114,22 +119,23 @@ double ssim_of_plane(const Plane& a, const Plane& b) {
       in[product][x] = p * q;
     }
     for (size_t m = 0; m < maps; ++m) {
-      std::vector<double>& row = ring[size_t(y % window)][m];
+      std::vector<double>& row = ring[size_t(y) % taps][m];
       std::ranges::fill(row, 0.0);
-      for (size_t k = 0; k < window; ++k) add_scaled(row, weights[k], in[m].data() + k);
+      for (size_t k = 0; k < taps; ++k) add_scaled(row, window.weights[k], in[m].data() + k);
     }
-    if (y < window - 1) continue;
+    if (size_t(y) + 1 < taps) continue;
     for (size_t m = 0; m < maps; ++m) {
       std::ranges::fill(out[m], 0.0);
-      for (size_t k = 0; k < window; ++k) add_scaled(out[m], weights[k], ring[size_t(y + 1 + int64_t(k)) % window][m].data());
+      for (size_t k = 0; k < taps; ++k) add_scaled(out[m], window.weights[k], ring[(size_t(y) + 1 + k) % taps][m].data());
     }
     for (size_t x = 0; x < out_size; ++x) {
       const double mu_a = out[mean_a][x], mu_b = out[mean_b][x], mu_ab = mu_a * mu_b, mu_squares = mu_a * mu_a + mu_b * mu_b;
-      total +=
-          (2 * mu_ab + c1) * (2 * (out[product][x] - mu_ab) + c2) / ((mu_squares + c1) * (out[squares][x] - mu_squares + c2));
+      const double covariance = window.covariance_factor * (out[product][x] - mu_ab),
+                   variances = window.covariance_factor * (out[squares][x] - mu_squares);
+      total += (2 * mu_ab + c1) * (2 * covariance + c2) / ((mu_squares + c1) * (variances + c2));
     }
   }
-  return total / (double(a.height - window + 1) * double(out_width));
+  return total / (double(a.height - int64_t(taps) + 1) * double(out_width));
 }
 
 }  // namespace
@@ -143,11 +149,13 @@ double psnr_exact(const Tensor& a, const Tensor& b, const MetricOptions& options
 }
 
 double ssim(const Tensor& a, const Tensor& b, const MetricOptions& options) {
+  const Window window = window_of(options.ssim_window);
+  const auto side = int64_t(window.weights.size());
   double sum = 0;
   const int planes = for_each_plane("ssim", a, b, options, [&](const Plane& p, const Plane& q) {
-    RELUME_CHECK(p.height >= window && p.width >= window, "ssim: needs at least 11x11 pixels inside the border, got ", p.width,
-                 "x", p.height);
-    sum += ssim_of_plane(p, q);
+    RELUME_CHECK(p.height >= side && p.width >= side, "ssim: needs at least ", side, "x", side,
+                 " pixels inside the border, got ", p.width, "x", p.height);
+    sum += ssim_of_plane(p, q, window);
   });
   return sum / planes;
 }
