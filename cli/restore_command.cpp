@@ -11,7 +11,11 @@ void add_restore(CLI::App& app) {
   CLI::App* command = app.add_subcommand("restore", "Restore a picture or a folder of pictures");
   const auto options = std::make_shared<RestoreOptions>();
   command->add_option("input", options->input, "A picture, or a folder of pictures")->required()->type_name("IN");
-  command->add_option("output", options->output, "File for the result (.png, .jpg), or a folder")->required()->type_name("OUT");
+  command
+      ->add_option("output", options->output,
+                   "File for the result (.png, .jpg, .webp), or a folder; .png holds 16 bit, .png and .webp alpha")
+      ->required()
+      ->type_name("OUT");
   command->add_option("--checkpoint", options->weights, "Weights of the network (.safetensors)")->required()->type_name("FILE");
   command->add_option("--config", options->config, "Configuration of the network, for weights that do not carry it")
       ->type_name("FILE");

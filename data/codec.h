@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "tensor/core/tensor.h"
+#include "data/picture.h"
 
 namespace relume {
 
@@ -16,26 +16,37 @@ struct ImageLimits {
   int max_scans = 500;  // of a JPEG: each scan is a pass over the whole picture
 };
 
-// A picture as its file stores it. What else a file carries (alpha, a colour profile) has its place here, beside the pixels:
-// decoders drop alpha, as the pipelines want it (spec diffbir 1.1).
-struct DecodedImage {
-  Tensor pixels;        // u8 [H, W, 3], RGB, rows in file order
-  int orientation = 1;  // EXIF 1..8: how the pixels are to be turned for viewing
+struct DecodedPicture {
+  Picture picture;      // rows in file order
+  int orientation = 1;  // EXIF 1..8: how the picture is to be turned for viewing
 };
 
 struct Codec {
   std::string name;                     // "JPEG"
   std::vector<std::string> extensions;  // lower case with the dot
+  bool holds_alpha, holds_16_bit;
+  bool holds_grey;  // stores one channel, so that a grey profile fits
   bool (*recognises)(std::string_view bytes);
-  // Throws InputError beginning with `name` for anything that is not a whole, undamaged picture within the limits.
-  DecodedImage (*decode)(std::string_view bytes, const std::string& name, const ImageLimits& limits);
-  std::string (*encode)(const Tensor& image);
+  // Throws InputError beginning with `name` for anything that is not a whole, undamaged picture within the limits. A broken
+  // colour profile does not make a broken picture: it is left out.
+  DecodedPicture (*decode)(std::string_view bytes, const std::string& name, const ImageLimits& limits);
+  std::string (*encode)(const Picture& picture);  // of a picture that the format holds
 };
 
 // Throws InputError when a header asks for an empty picture or one above limits.max_pixels.
 void check_size(int64_t height, int64_t width, const std::string& name, const ImageLimits& limits);
 
-// Throws InputError unless `image` is a CPU picture, u8 [H, W, 3] with at least one pixel; `who` begins the message.
-void check_picture(const Tensor& image, const std::string& who);
+constexpr int64_t max_icc_bytes = int64_t(1) << 22;
+
+// `icc` where it is a profile for RGB (or grey) pictures by its header (ICC.1:2010, 7.2) and of at most max_icc_bytes, else "".
+std::string usable_icc(std::string_view icc, bool grey);
+
+// Rows of RGBA samples, `count` pixels, to three channels and one: what decoders that interleave alpha share.
+template <class T> void split_alpha(const T* rgba, int64_t count, T* rgb, T* alpha) {
+  for (int64_t i = 0; i < count; ++i, rgba += 4, rgb += 3) {
+    for (int c = 0; c < 3; ++c) rgb[c] = rgba[c];
+    alpha[i] = rgba[3];
+  }
+}
 
 }  // namespace relume

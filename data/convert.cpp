@@ -18,7 +18,7 @@ template <class From, class To, class Function> Tensor map(const Tensor& image, 
 }
 
 // Written so that NaN fails the first comparison.
-float scaled(float x) { return x > 0 ? (x < 1 ? x * 255.0f : 255.0f) : 0.0f; }
+float scaled(float x, float levels = 255.0f) { return x > 0 ? (x < 1 ? x * levels : levels) : 0.0f; }
 
 }  // namespace
 
@@ -32,6 +32,14 @@ Tensor to_u8_rounded(const Tensor& image) {
 
 Tensor to_u8_truncated(const Tensor& image) {
   return map<float, uint8_t>(image, "to_u8_truncated", [](float x) { return uint8_t(int(scaled(x))); });
+}
+
+Tensor to_16_bit_rounded(const Tensor& image) {
+  return map<float, float>(image, "to_16_bit_rounded", [](float x) { return std::nearbyint(scaled(x, 65535.0f)) / 65535.0f; });
+}
+
+Tensor to_16_bit_truncated(const Tensor& image) {
+  return map<float, float>(image, "to_16_bit_truncated", [](float x) { return float(int(scaled(x, 65535.0f))) / 65535.0f; });
 }
 
 }  // namespace relume

@@ -11,4 +11,8 @@ Tensor to_float(const Tensor& image);  // u8 -> f32, v / 255
 Tensor to_u8_rounded(const Tensor& image);    // half to even: inside degradations and for metrics (spec degradation D2.5)
 Tensor to_u8_truncated(const Tensor& image);  // what the reference saves (spec diffbir 1.1, 5.3 step 8)
 
+// The same on 65536 levels, which stay f32: multiples of 1/65535 in [0, 1].
+Tensor to_16_bit_rounded(const Tensor& image);
+Tensor to_16_bit_truncated(const Tensor& image);
+
 }  // namespace relume

@@ -14,15 +14,15 @@ namespace {
 
 using namespace std::string_view_literals;
 
-const std::array<std::reference_wrapper<const Codec>, 2>& codecs() {
-  static const std::array<std::reference_wrapper<const Codec>, 2> table{jpeg_codec(), png_codec()};
+const std::array<std::reference_wrapper<const Codec>, 3>& codecs() {
+  static const std::array<std::reference_wrapper<const Codec>, 3> table{jpeg_codec(), png_codec(), webp_codec()};
   return table;
 }
 
 std::string supported_formats() {
   std::vector<std::string> names;
   for (const Codec& codec : codecs()) names.push_back(codec.name + " (" + join(codec.extensions, ", ") + ")");
-  return join(names, " and ");
+  return join(names, ", ");
 }
 
 // What a file is that we do not read; empty when unknown.
@@ -32,28 +32,14 @@ std::string foreign_format(std::string_view bytes) {
     std::string_view magic;
     const char* name;
   };
-  static constexpr Mark marks[] = {{8, "WEBP"sv, "WebP"},
-                                   {0, "GIF8"sv, "GIF"},
-                                   {0, "BM"sv, "BMP"},
-                                   {0, "II*\0"sv, "TIFF"},
-                                   {0, "MM\0*"sv, "TIFF"},
-                                   {4, "ftypavif"sv, "AVIF"},
-                                   {4, "ftyphei"sv, "HEIF"},
-                                   {4, "ftypmif1"sv, "HEIF"},
-                                   {0, "\0\0\0\x0CJXL"sv, "JPEG XL"},
-                                   {0, "\xFF\x0A"sv, "JPEG XL"},
-                                   {0, "\0\0\0\x0CjP"sv, "JPEG 2000"}};
+  static constexpr Mark marks[] = {{0, "GIF8"sv, "GIF"},         {0, "BM"sv, "BMP"},
+                                   {0, "II*\0"sv, "TIFF"},       {0, "MM\0*"sv, "TIFF"},
+                                   {4, "ftypavif"sv, "AVIF"},    {4, "ftyphei"sv, "HEIF"},
+                                   {4, "ftypmif1"sv, "HEIF"},    {0, "\0\0\0\x0CJXL"sv, "JPEG XL"},
+                                   {0, "\xFF\x0A"sv, "JPEG XL"}, {0, "\0\0\0\x0CjP"sv, "JPEG 2000"}};
   for (const Mark& mark : marks)
     if (bytes.size() >= mark.at && bytes.substr(mark.at).starts_with(mark.magic)) return mark.name;
   return {};
-}
-
-const Codec* codec_of(const std::filesystem::path& path) {
-  std::string extension = path.extension().string();
-  std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return char(std::tolower(c)); });
-  for (const Codec& codec : codecs())
-    if (std::ranges::count(codec.extensions, extension) > 0) return &codec;
-  return nullptr;
 }
 
 }  // namespace
@@ -64,36 +50,66 @@ void check_size(int64_t height, int64_t width, const std::string& name, const Im
                " pixels, more than the ", limits.max_pixels / 1000000, " million allowed; scale the picture down or remove it");
 }
 
-void check_picture(const Tensor& image, const std::string& who) {
-  RELUME_CHECK(image && image.dtype() == DType::u8 && image.rank() == 3 && image.shape(2) == 3 && image.numel() > 0 &&
-                   image.device() == Device{},
-               who, ": expects a picture, u8 cpu [H, W, 3], got ", image);
+std::string usable_icc(std::string_view icc, bool grey) {
+  constexpr size_t header_and_count = 132;
+  if (icc.size() < header_and_count || int64_t(icc.size()) > max_icc_bytes) return {};
+  uint32_t size = 0;
+  for (size_t i = 0; i < 4; ++i) size = size << 8 | uint8_t(icc[i]);
+  const bool fits = size == icc.size() && icc.substr(36, 4) == "acsp" && icc.substr(16, 4) == (grey ? "GRAY" : "RGB ");
+  return std::string(fits ? icc : std::string_view());
 }
 
-Tensor decode_image(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
+Picture decode_picture(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
   RELUME_CHECK(!bytes.empty(), name, ": the file is empty (0 bytes); remove it or copy it again");
   for (const Codec& codec : codecs()) {
     if (!codec.recognises(bytes)) continue;
-    const DecodedImage image = codec.decode(bytes, name, limits);
-    return apply_orientation(image.pixels, image.orientation);
+    auto [picture, orientation] = codec.decode(bytes, name, limits);
+    for (Tensor* part : {&picture.pixels, &picture.alpha})
+      if (*part) *part = apply_orientation(*part, orientation);
+    return picture;
   }
   const std::string foreign = foreign_format(bytes);
   throw InputError(name + (foreign.empty() ? ": not a picture" : ": " + foreign + " pictures are not read") +
                    "; supported are " + supported_formats());
 }
 
+Tensor decode_image(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
+  return to_8_bit({.pixels = decode_picture(bytes, name, limits).pixels}).pixels;
+}
+
+Picture read_picture(const std::filesystem::path& path, const ImageLimits& limits) {
+  return decode_picture(read_file(path), path.string(), limits);
+}
+
 Tensor read_image(const std::filesystem::path& path, const ImageLimits& limits) {
   return decode_image(read_file(path), path.string(), limits);
 }
 
-void check_writable_extension(const std::filesystem::path& path) {
-  RELUME_CHECK(codec_of(path), path.string(), ": cannot write a picture under this name; supported are ", supported_formats());
+const Codec& codec_for(const std::filesystem::path& path) {
+  std::string extension = path.extension().string();
+  std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return char(std::tolower(c)); });
+  for (const Codec& codec : codecs())
+    if (std::ranges::count(codec.extensions, extension) > 0) return codec;
+  throw InputError(path.string() + ": cannot write a picture under this name; supported are " + supported_formats());
 }
 
-void write_image(const std::filesystem::path& path, const Tensor& image) {
-  check_writable_extension(path);
-  write_file_atomically(path, codec_of(path)->encode(image));
+void check_writable(const std::filesystem::path& path, const Picture& picture) {
+  const Codec& codec = codec_for(path);
+  RELUME_CHECK(!picture.alpha || codec.holds_alpha, path.string(), ": ", codec.name,
+               " cannot hold the picture's alpha; give a name that ends in .png or .webp");
+  RELUME_CHECK(picture.pixels.dtype() == DType::u8 || codec.holds_16_bit, path.string(), ": ", codec.name,
+               " cannot hold 16 bit; give a name that ends in .png");
+  RELUME_CHECK(!picture.grey || picture.icc.empty() || codec.holds_grey, path.string(), ": ", codec.name,
+               " cannot hold the colour profile of a grey picture; give a name that ends in .png");
 }
+
+void write_picture(const std::filesystem::path& path, const Picture& picture) {
+  check_picture(picture, path.string());
+  check_writable(path, picture);
+  write_file_atomically(path, codec_for(path).encode(picture));
+}
+
+void write_image(const std::filesystem::path& path, const Tensor& image) { write_picture(path, {.pixels = image}); }
 
 void write_png(const std::filesystem::path& path, const Tensor& image) { write_file_atomically(path, encode_png(image)); }
 

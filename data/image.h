@@ -1,4 +1,5 @@
-// Pictures in files. In memory a picture is a u8 tensor [H, W, 3], RGB, turned for viewing (spec diffbir 1.1).
+// Pictures in files. The format of a file is found by its first bytes, never by its name; whatever is wrong with a file is an
+// InputError that begins with its path.
 #pragma once
 
 #include <filesystem>
@@ -6,25 +7,34 @@
 #include "data/codec.h"
 #include "data/jpeg.h"
 #include "data/png.h"
+#include "data/webp.h"
 
 namespace relume {
 
-// A file's picture, u8 [H, W, 3]: grey replicated, palette expanded, alpha dropped, 16 bit scaled to 8, EXIF orientation
-// applied. The format is found by the file's first bytes, never by its name. Whatever is wrong with the file is an InputError
-// that begins with its path.
+// A file's picture with all it carries: grey replicated, palette expanded, turned by its EXIF orientation.
+Picture read_picture(const std::filesystem::path& path, const ImageLimits& limits = {});
+Picture decode_picture(std::string_view bytes, const std::string& name, const ImageLimits& limits = {});
+
+// Its pixels alone, as the pipelines want them (spec diffbir 1.1): u8 [H, W, 3], alpha dropped, 16 bit rounded to 8.
 Tensor read_image(const std::filesystem::path& path, const ImageLimits& limits = {});
 Tensor decode_image(std::string_view bytes, const std::string& name, const ImageLimits& limits = {});
 
-// Writes u8 [H, W, 3], whole or not at all. write_image chooses the format by the extension (JPEG at quality 95).
+// Writes a picture, whole or not at all. write_picture and write_image choose the format by the extension (JPEG at quality 95,
+// WebP lossless); write_picture throws what check_writable throws, the others take u8 or f32 [H, W, 3].
+void write_picture(const std::filesystem::path& path, const Picture& picture);
 void write_image(const std::filesystem::path& path, const Tensor& image);
 void write_png(const std::filesystem::path& path, const Tensor& image);
 void write_jpeg(const std::filesystem::path& path, const Tensor& image, int quality);
 
-// Lower-case extensions of the formats read and written: ".jpg", ".jpeg", ".png".
+// Lower-case extensions of the formats read and written: ".jpg", ".jpeg", ".png", ".webp".
 const std::vector<std::string>& image_extensions();
 
-// Throws InputError, listing what is supported, unless write_image can write under this name: to be called before hours of
-// work.
-void check_writable_extension(const std::filesystem::path& path);
+// The format that write_picture writes under this name; InputError, listing what is supported, when there is none. To be called
+// before hours of work.
+const Codec& codec_for(const std::filesystem::path& path);
+
+// Throws InputError, telling which name to give instead, when the format of this name cannot hold the picture's alpha, 16 bit
+// or grey profile.
+void check_writable(const std::filesystem::path& path, const Picture& picture);
 
 }  // namespace relume

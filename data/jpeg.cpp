@@ -2,7 +2,10 @@
 
 #include <csetjmp>
 #include <cstdio>
+#include <cstdlib>
+#include <memory>
 #include <new>
+#include <vector>
 
 // libjpeg's headers need size_t and FILE before them.
 #include <jerror.h>
@@ -19,6 +22,7 @@ struct JpegErrors : jpeg_error_mgr {
   std::jmp_buf jump;
   int code = 0;
   char text[JMSG_LENGTH_MAX] = "";
+  bool ignore_warnings = false;
 };
 
 enum OwnError { too_many_scans = 100000, out_of_memory };  // beside libjpeg's message codes, which stay below 1000
@@ -39,7 +43,8 @@ enum OwnError { too_many_scans = 100000, out_of_memory };  // beside libjpeg's m
 // Warnings mean pixels that libjpeg invents; three of them do not touch the pixels of this picture.
 void on_message(j_common_ptr state, int level) {
   const int code = state->err->msg_code;
-  const bool harmless = code == JWRN_EXTRANEOUS_DATA || code == JWRN_JFIF_MAJOR || code == JWRN_ADOBE_XFORM;
+  const bool harmless = code == JWRN_EXTRANEOUS_DATA || code == JWRN_JFIF_MAJOR || code == JWRN_ADOBE_XFORM ||
+                        static_cast<JpegErrors*>(state->err)->ignore_warnings;
   if (level < 0 && !harmless) on_error(state);
 }
 
@@ -63,7 +68,7 @@ class Decompressor {
     run([&] {
       jpeg_create_decompress(&state_);
       jpeg_mem_src(&state_, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
-      jpeg_save_markers(&state_, JPEG_APP0 + 1, 0xFFFF);
+      for (int marker : {exif_marker, icc_marker}) jpeg_save_markers(&state_, marker, 0xFFFF);
       jpeg_read_header(&state_, TRUE);
     });
   }
@@ -71,14 +76,16 @@ class Decompressor {
   Decompressor(const Decompressor&) = delete;
   Decompressor& operator=(const Decompressor&) = delete;
 
-  DecodedImage decode() {
+  DecodedPicture decode() {
     RELUME_CHECK(state_.jpeg_color_space != JCS_CMYK && state_.jpeg_color_space != JCS_YCCK, name_,
                  ": CMYK JPEG is not supported; convert the picture to RGB");
     check_size(state_.image_height, state_.image_width, name_, limits_);
-    DecodedImage image;
-    image.orientation = orientation();
-    image.pixels = Tensor::empty({state_.image_height, state_.image_width, 3}, DType::u8);
-    auto* pixels = image.pixels.data<uint8_t>();
+    DecodedPicture decoded;
+    decoded.orientation = orientation();
+    decoded.picture.grey = state_.jpeg_color_space == JCS_GRAYSCALE;
+    decoded.picture.icc = usable_icc(icc(), decoded.picture.grey);
+    decoded.picture.pixels = Tensor::empty({state_.image_height, state_.image_width, 3}, DType::u8);
+    auto* pixels = decoded.picture.pixels.data<uint8_t>();
     run([&] {
       state_.out_color_space = JCS_RGB;
       scans_.progress_monitor = on_progress;
@@ -91,10 +98,12 @@ class Decompressor {
       }
       jpeg_finish_decompress(&state_);
     });
-    return image;
+    return decoded;
   }
 
  private:
+  static constexpr int exif_marker = JPEG_APP0 + 1, icc_marker = JPEG_APP0 + 2;
+
   struct Scans : jpeg_progress_mgr {
     int max_scans;
   };
@@ -110,6 +119,19 @@ class Decompressor {
       if (data.starts_with("Exif")) return exif_orientation(data);
     }
     return 1;
+  }
+
+  // libjpeg joins the chunks in the order of their numbers, and gives nothing when one is missing.
+  std::string icc() {
+    JOCTET* bytes = nullptr;
+    unsigned size = 0;
+    errors_.ignore_warnings = true;
+    run([&] {
+      if (jpeg_read_icc_profile(&state_, &bytes, &size) == FALSE) size = 0;
+    });
+    errors_.ignore_warnings = false;
+    const std::unique_ptr<JOCTET, void (*)(void*)> freed(bytes, std::free);
+    return {reinterpret_cast<const char*>(bytes), size};
   }
 
   template <class Work> void run(const Work& work) {
@@ -179,19 +201,24 @@ struct Compressor {
   StringDestination destination{};
 };
 
-DecodedImage read_jpeg(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
+DecodedPicture read_jpeg(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
   return Decompressor(bytes, name, limits).decode();
 }
 
 }  // namespace
 
-std::string encode_jpeg(const Tensor& image, int quality) {
-  check_picture(image, "jpeg");
+std::string encode_jpeg(const Picture& picture, int quality) {
+  check_picture(picture, "jpeg");
+  const Tensor& image = picture.pixels;
+  RELUME_CHECK(!picture.alpha && image.dtype() == DType::u8, "jpeg: holds 8 bit without alpha, got pixels ", image,
+               picture.alpha ? " with alpha" : "", "; write a .png");
   RELUME_CHECK(quality >= 1 && quality <= 100, "jpeg: quality is ", quality, ", expected 1..100");
   RELUME_CHECK(image.shape(0) <= JPEG_MAX_DIMENSION && image.shape(1) <= JPEG_MAX_DIMENSION, "jpeg: ", image.shape(1), "x",
                image.shape(0), " pixels, but no side of a JPEG may exceed ", JPEG_MAX_DIMENSION, "; write a .png");
   const Tensor dense = image.contiguous();
   auto* pixels = dense.data<uint8_t>();
+  const size_t width = size_t(dense.shape(1));
+  std::vector<uint8_t> greys(picture.grey ? width : 0);
   std::string out;
   Compressor c;
   const bool done = guarded(c.errors, [&] {
@@ -203,14 +230,18 @@ std::string encode_jpeg(const Tensor& image, int quality) {
     c.destination.first_size = size_t(dense.numel()) / 8 + 4096;
     c.state.dest = &c.destination;
     c.state.image_height = JDIMENSION(dense.shape(0));
-    c.state.image_width = JDIMENSION(dense.shape(1));
-    c.state.input_components = 3;
-    c.state.in_color_space = JCS_RGB;
+    c.state.image_width = JDIMENSION(width);
+    c.state.input_components = picture.grey ? 1 : 3;
+    c.state.in_color_space = picture.grey ? JCS_GRAYSCALE : JCS_RGB;
     jpeg_set_defaults(&c.state);
     jpeg_set_quality(&c.state, quality, TRUE);
     jpeg_start_compress(&c.state, TRUE);
+    if (!picture.icc.empty())
+      jpeg_write_icc_profile(&c.state, reinterpret_cast<const JOCTET*>(picture.icc.data()), unsigned(picture.icc.size()));
     while (c.state.next_scanline < c.state.image_height) {
-      JSAMPROW row = pixels + size_t(c.state.next_scanline) * c.state.image_width * 3;
+      JSAMPROW row = pixels + c.state.next_scanline * width * 3;
+      for (size_t x = 0; x < greys.size(); ++x) greys[x] = row[3 * x];
+      if (picture.grey) row = greys.data();
       jpeg_write_scanlines(&c.state, &row, 1);
     }
     jpeg_finish_compress(&c.state);
@@ -219,17 +250,22 @@ std::string encode_jpeg(const Tensor& image, int quality) {
   return out;
 }
 
+std::string encode_jpeg(const Tensor& image, int quality) { return encode_jpeg(Picture{.pixels = image}, quality); }
+
 Tensor decode_jpeg(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
-  const DecodedImage image = read_jpeg(bytes, name, limits);
-  return apply_orientation(image.pixels, image.orientation);
+  const DecodedPicture decoded = read_jpeg(bytes, name, limits);
+  return apply_orientation(decoded.picture.pixels, decoded.orientation);
 }
 
 const Codec& jpeg_codec() {
   static const Codec codec{.name = "JPEG",
                            .extensions = {".jpg", ".jpeg"},
+                           .holds_alpha = false,
+                           .holds_16_bit = false,
+                           .holds_grey = true,
                            .recognises = [](std::string_view bytes) { return bytes.starts_with("\xFF\xD8\xFF"); },
                            .decode = read_jpeg,
-                           .encode = [](const Tensor& image) { return encode_jpeg(image, 95); }};
+                           .encode = [](const Picture& picture) { return encode_jpeg(picture, 95); }};
   return codec;
 }
 

@@ -8,7 +8,9 @@ namespace relume {
 
 const Codec& jpeg_codec();
 
-// Baseline 4:2:0 JPEG of u8 [H, W, 3] at `quality` 1..100; sides up to 65500.
+// Baseline 4:2:0 JPEG at `quality` 1..100, one channel for a grey picture, with its profile; sides up to 65500. InputError for
+// 16 bit and alpha, which JPEG cannot hold. The second: of u8 [H, W, 3].
+std::string encode_jpeg(const Picture& picture, int quality);
 std::string encode_jpeg(const Tensor& image, int quality);
 
 // u8 [H, W, 3], EXIF orientation applied, grey replicated. `name` begins every message. Truncated, damaged, CMYK, oversized

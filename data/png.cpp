@@ -1,10 +1,13 @@
 #include "data/png.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <vector>
 
 #include <png.h>
 
@@ -47,16 +50,36 @@ class Reader {
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
 
-  DecodedImage decode() {
+  DecodedPicture decode() {
     run([&] { read_header(); });
     const int64_t height = png_get_image_height(png_, info_), width = png_get_image_width(png_, info_);
     check_size(height, width, name_, limits_);
-    DecodedImage image;
-    image.pixels = Tensor::empty({height, width, 3}, DType::u8);
-    auto* pixels = image.pixels.data<uint8_t>();
-    run([&] { read_pixels(pixels, height, width); });
-    image.orientation = orientation_;
-    return image;
+    int passes = 1;
+    run([&] { passes = expand(); });
+    const DType dtype = png_get_bit_depth(png_, info_) == 16 ? DType::f32 : DType::u8;
+    DecodedPicture decoded;
+    Picture& picture = decoded.picture;
+    picture.grey = grey_;
+    picture.pixels = Tensor::empty({height, width, 3}, dtype);
+    if (png_get_channels(png_, info_) == 4) picture.alpha = Tensor::empty({height, width, 1}, dtype);
+    const size_t row_bytes = png_get_rowbytes(png_, info_);
+    RELUME_BUG(row_bytes == size_t(width * (picture.alpha ? 4 : 3) * (dtype == DType::u8 ? 1 : 2)), name_, ": rows of ",
+               row_bytes, " bytes");
+    // Only an interlaced picture comes in several passes, each of which needs the rows of the one before.
+    const Tensor rows = Tensor::empty({passes > 1 ? height : 1, int64_t(row_bytes)}, DType::u8);
+    run([&] {
+      for (int pass = 1; pass <= passes; ++pass)
+        for (int64_t y = 0; y < height; ++y) {
+          uint8_t* row = rows.data<uint8_t>() + (passes > 1 ? y * int64_t(row_bytes) : 0);
+          png_read_row(png_, row, nullptr);
+          if (pass == passes) store(row, y, picture);
+        }
+      png_read_end(png_, info_);
+      read_exif();
+    });
+    if (icc_ != nullptr) picture.icc = usable_icc({icc_, icc_size_}, grey_);
+    decoded.orientation = orientation_;
+    return decoded;
   }
 
  private:
@@ -75,23 +98,51 @@ class Reader {
     info_ = png_ ? png_create_info_struct(png_) : nullptr;
     if (info_ == nullptr) std::longjmp(errors_.jump, 1);
     png_set_read_fn(png_, this, on_read);
-    // Compressed texts and colour profiles have no bearing on the pixels: they are not even inflated.
-    static const png_byte skipped[] = "iCCP\0iTXt\0tEXt\0zTXt\0sPLT";
-    png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, skipped, 5);
+    // Compressed texts have no bearing on the picture: they are not even inflated. A colour profile is, up to the limit.
+    static const png_byte skipped[] = "iTXt\0tEXt\0zTXt\0sPLT";
+    png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, skipped, 4);
+    png_set_chunk_malloc_max(png_, max_icc_bytes);
     png_read_info(png_, info_);
+    grey_ = (png_get_color_type(png_, info_) & PNG_COLOR_MASK_COLOR) == 0;
+    png_charp label = nullptr;
+    png_bytep icc = nullptr;
+    int compression = 0;
+    if (png_get_iCCP(png_, info_, &label, &compression, &icc, &icc_size_) != 0) icc_ = reinterpret_cast<const char*>(icc);
   }
 
-  void read_pixels(uint8_t* pixels, int64_t height, int64_t width) {
+  // Asks for RGB or RGBA rows of 8 or 16 bit; gives the number of passes over them.
+  int expand() {
     png_set_expand(png_);
-    png_set_scale_16(png_);
     png_set_gray_to_rgb(png_);
-    png_set_strip_alpha(png_);
+    if constexpr (std::endian::native == std::endian::little) png_set_swap(png_);
     const int passes = png_set_interlace_handling(png_);
     png_read_update_info(png_, info_);
-    if (png_get_rowbytes(png_, info_) != size_t(width) * 3) png_error(png_, "unexpected row size");
-    for (int pass = 0; pass < passes; ++pass)
-      for (int64_t y = 0; y < height; ++y) png_read_row(png_, pixels + y * width * 3, nullptr);
-    png_read_end(png_, info_);
+    return passes;
+  }
+
+  static void store(const uint8_t* row, int64_t y, const Picture& picture) {
+    const int64_t width = picture.pixels.shape(1);
+    if (picture.pixels.dtype() == DType::f32) {
+      float* to = picture.pixels.data<float>() + y * width * 3;
+      float* alpha = picture.alpha ? picture.alpha.data<float>() + y * width : nullptr;
+      const auto next = [&] {
+        uint16_t level;
+        std::memcpy(&level, row, sizeof level);
+        row += sizeof level;
+        return float(level) / 65535.0f;
+      };
+      for (int64_t x = 0; x < width; ++x) {
+        for (int c = 0; c < 3; ++c) *to++ = next();
+        if (alpha != nullptr) *alpha++ = next();
+      }
+    } else if (picture.alpha) {
+      split_alpha(row, width, picture.pixels.data<uint8_t>() + y * width * 3, picture.alpha.data<uint8_t>() + y * width);
+    } else {
+      std::memcpy(picture.pixels.data<uint8_t>() + y * width * 3, row, size_t(width) * 3);
+    }
+  }
+
+  void read_exif() {
     png_bytep exif = nullptr;
     png_uint_32 exif_size = 0;
     if (png_get_eXIf_1(png_, info_, &exif_size, &exif) != 0)
@@ -108,7 +159,10 @@ class Reader {
   const ImageLimits& limits_;
   std::string_view rest_;
   bool truncated_ = false;
+  bool grey_ = false;
   int orientation_ = 1;
+  const char* icc_ = nullptr;  // within info_
+  png_uint_32 icc_size_ = 0;
   PngErrors errors_{};
   png_structp png_ = nullptr;
   png_infop info_ = nullptr;
@@ -137,41 +191,71 @@ struct Writer {
   png_infop info = nullptr;
 };
 
-DecodedImage read_png(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
+DecodedPicture read_png(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
   return Reader(bytes, name, limits).decode();
+}
+
+// One row as the file has it: `channels` samples a pixel, the first ones colour (or grey), big-endian where of 16 bit.
+void gather(const Picture& dense, int64_t y, int channels, uint8_t* row) {
+  const int64_t width = dense.pixels.shape(1);
+  const int colours = dense.alpha ? channels - 1 : channels;
+  const auto each_sample = [&](const auto* pixels, const auto* alpha, const auto& put) {
+    for (int64_t x = y * width; x < (y + 1) * width; ++x) {
+      for (int c = 0; c < colours; ++c) put(pixels[3 * x + c]);
+      if (alpha != nullptr) put(alpha[x]);
+    }
+  };
+  if (dense.pixels.dtype() == DType::u8)
+    each_sample(dense.pixels.data<uint8_t>(), dense.alpha ? dense.alpha.data<uint8_t>() : nullptr,
+                [&](uint8_t value) { *row++ = value; });
+  else
+    each_sample(dense.pixels.data<float>(), dense.alpha ? dense.alpha.data<float>() : nullptr, [&](float value) {
+      const int level = int(std::nearbyint((value > 0 ? std::min(value, 1.0f) : 0.0f) * 65535.0f));
+      *row++ = uint8_t(level >> 8);
+      *row++ = uint8_t(level);
+    });
 }
 
 }  // namespace
 
-std::string encode_png(const Tensor& image) {
-  check_picture(image, "png");
-  const Tensor dense = image.contiguous();
-  const auto* pixels = dense.data<uint8_t>();
-  const int64_t height = dense.shape(0), width = dense.shape(1);
+std::string encode_png(const Picture& picture) {
+  check_picture(picture, "png");
+  const Picture dense{.pixels = picture.pixels.contiguous(), .alpha = picture.alpha ? picture.alpha.contiguous() : Tensor()};
+  const int64_t height = dense.pixels.shape(0), width = dense.pixels.shape(1);
+  const int depth = dense.pixels.dtype() == DType::u8 ? 8 : 16, channels = (picture.grey ? 1 : 3) + (picture.alpha ? 1 : 0);
+  const int kind = (picture.grey ? 0 : PNG_COLOR_MASK_COLOR) | (picture.alpha ? PNG_COLOR_MASK_ALPHA : 0);
+  std::vector<uint8_t> row(size_t(width * channels * depth / 8));
   Writer w;
   const bool done = guarded(w.errors, [&] {
     w.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &w.errors, on_error, on_warning);
     w.info = w.png ? png_create_info_struct(w.png) : nullptr;
     if (w.info == nullptr) std::longjmp(w.errors.jump, 1);
     png_set_write_fn(w.png, &w, Writer::on_write, nullptr);
-    png_set_IHDR(w.png, w.info, png_uint_32(width), png_uint_32(height), 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+    png_set_IHDR(w.png, w.info, png_uint_32(width), png_uint_32(height), depth, kind, PNG_INTERLACE_NONE,
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_benign_errors(w.png, 1);  // a profile that libpng finds broken is left out
+    if (!picture.icc.empty())
+      png_set_iCCP(w.png, w.info, "icc", PNG_COMPRESSION_TYPE_BASE, reinterpret_cast<png_const_bytep>(picture.icc.data()),
+                   png_uint_32(picture.icc.size()));
     png_write_info(w.png, w.info);
-    for (int64_t y = 0; y < height; ++y) png_write_row(w.png, pixels + y * width * 3);
+    for (int64_t y = 0; y < height; ++y) {
+      gather(dense, y, channels, row.data());
+      png_write_row(w.png, row.data());
+    }
     png_write_end(w.png, w.info);
   });
   if (!done) throw Error(std::string("png: encoding failed (libpng: ") + w.errors.text + ")");
   return std::move(w.out);
 }
 
-Tensor decode_png(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
-  const DecodedImage image = read_png(bytes, name, limits);
-  return apply_orientation(image.pixels, image.orientation);
-}
+std::string encode_png(const Tensor& image) { return encode_png(Picture{.pixels = image}); }
 
 const Codec& png_codec() {
   static const Codec codec{.name = "PNG",
                            .extensions = {".png"},
+                           .holds_alpha = true,
+                           .holds_16_bit = true,
+                           .holds_grey = true,
                            .recognises = [](std::string_view bytes) { return bytes.starts_with("\x89PNG\r\n\x1A\n"); },
                            .decode = read_png,
                            .encode = encode_png};

@@ -5,13 +5,13 @@
 
 namespace relume {
 
+// Reads every kind of PNG; a transparent colour becomes alpha, texts are skipped uninflated, a profile that libpng refuses is
+// left out.
 const Codec& png_codec();
 
-// 8-bit RGB PNG of u8 [H, W, 3].
+// PNG of 8 or 16 bit, grey or RGB, with alpha and profile as the picture has them; 16-bit values are clamped to [0, 1] and
+// rounded to the nearest level. The second: 8-bit RGB of u8 [H, W, 3].
+std::string encode_png(const Picture& picture);
 std::string encode_png(const Tensor& image);
-
-// u8 [H, W, 3]: grey replicated, palette expanded, alpha dropped, 16 bit scaled to 8 (v * 255 / 65535, rounded), orientation of
-// an eXIf chunk applied. `name` begins every message. Truncated, damaged or oversized data throw InputError.
-Tensor decode_png(std::string_view bytes, const std::string& name = "PNG data", const ImageLimits& limits = {});
 
 }  // namespace relume

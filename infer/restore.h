@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "data/picture.h"
 #include "models/swinir.h"
 
 namespace relume {
@@ -13,9 +14,14 @@ namespace relume {
 // belong to another network.
 std::unique_ptr<SwinIR> load_swinir(const std::filesystem::path& weights, const std::filesystem::path& config = {});
 
-// picture u8 [H, W, 3] to the restored one, f32 [H*s, W*s, 3], about [0, 1], not clamped; s is network.output_scale(). The
-// picture is padded with zeros on the right and bottom to network.padding_multiple() and the result cropped (spec 5.2).
+// picture u8 or f32 [H, W, 3] to the restored one, f32 [H*s, W*s, 3], about [0, 1], not clamped; s is network.output_scale().
+// The picture is padded with zeros on the right and bottom to network.padding_multiple() and the result cropped (spec 5.2).
 Tensor restore_picture(const SwinIR& network, const Tensor& picture);
+
+// The same with what else a file carries: alpha, enlarged bicubically where the network enlarges; the colour profile; a grey
+// picture becomes grey again (BT.601 luma of the result). Pixels are truncated (spec 5.3 step 8) to 8 bit, or to 16 bit where
+// the picture has 16 and `sixteen_bit` is set.
+Picture restore_picture(const SwinIR& network, const Picture& picture, bool sixteen_bit);
 
 struct RestoreOptions {
   std::filesystem::path input;   // a picture, or a folder of pictures (with its sub-folders)
@@ -24,9 +30,11 @@ struct RestoreOptions {
   bool overwrite = false;
 };
 
-// Restores one picture or a folder, whose structure is kept; results of a folder are PNG. A file that cannot be read is
-// reported and left out; then, after the others, InputError. Existing results are refused before anything is computed, unless
-// `overwrite`. Gives the number of pictures restored.
+// Restores one picture or a folder, whose structure is kept; results of a folder are PNG. Results have what the picture has:
+// alpha, 16 bit, grey, colour profile. A name whose format holds no 16 bit gets 8; one whose format cannot hold the alpha or
+// the grey profile is an InputError before the picture is computed. A file that cannot be read is reported and left out; then,
+// after the others, InputError. Existing results are refused before anything is computed, unless `overwrite`. Gives the number
+// of pictures restored.
 int64_t restore_files(const RestoreOptions& options);
 
 }  // namespace relume

@@ -32,9 +32,9 @@ TEST(Image, WhatIsNoPictureIsNamed) {
   EXPECT_HAS(input_error([&] { read_image(folder / "empty.png"); }), "empty.png: the file is empty (0 bytes)");
   std::ofstream(folder / "text.jpg") << "not a picture at all";
   EXPECT_HAS(input_error([&] { read_image(folder / "text.jpg"); }),
-             "text.jpg: not a picture; supported are JPEG (.jpg, .jpeg) and PNG (.png)");
-  EXPECT_HAS(input_error([] { read_image(fixture("photo.webp")); }),
-             "photo.webp: WebP pictures are not read; supported are JPEG");
+             "text.jpg: not a picture; supported are JPEG (.jpg, .jpeg), PNG (.png), WebP (.webp)");
+  EXPECT_HAS(input_error([] { decode_image("GIF89a...", "photo.gif"); }),
+             "photo.gif: GIF pictures are not read; supported are JPEG");
   EXPECT_HAS(input_error([&] { read_image(folder / "missing.png"); }), "missing.png");
   EXPECT_HAS(input_error([&] { read_image(folder.path()); }), "is a folder");
 }
@@ -42,8 +42,9 @@ TEST(Image, WhatIsNoPictureIsNamed) {
 TEST(Image, RandomBytesBehindAMagicNeverCrash) {
   uint32_t state = 1;
   for (const std::string& head :
-       {encode_png(pattern()), encode_jpeg(pattern(), 75), read_file(fixture("photo_progressive.jpg"))})
-    for (int round = 0; round < 3000; ++round) {
+       {encode_png(pattern()), encode_jpeg(pattern(), 75), read_file(fixture("photo_progressive.jpg")),
+        read_file(fixture("rgba16.png")), read_file(fixture("photo_alpha.webp")), read_file(fixture("photo_lossless.webp"))})
+    for (int round = 0; round < 2000; ++round) {
       std::string bytes = head;
       for (int change = 0; change < 1 + round % 5; ++change) {
         state = state * 1664525u + 1013904223u;
@@ -60,9 +61,43 @@ TEST(Image, RandomBytesBehindAMagicNeverCrash) {
 TEST(Image, UnknownExtensionIsRefusedAndNothingWritten) {
   const TemporaryFolder folder;
   EXPECT_HAS(input_error([&] { write_image(folder / "a.gif", pattern()); }),
-             "a.gif: cannot write a picture under this name; supported are JPEG (.jpg, .jpeg) and PNG (.png)");
-  EXPECT_HAS(input_error([&] { write_image(folder / "b.png", Tensor::empty({2, 2, 3})); }), "png: expects a picture");
+             "a.gif: cannot write a picture under this name; supported are JPEG (.jpg, .jpeg), PNG (.png), WebP (.webp)");
+  EXPECT_HAS(input_error([&] { write_image(folder / "b.png", Tensor::empty({2, 2, 4})); }), "b.png: expects a picture");
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(Image, EveryFormatKeepsWhatItHolds) {
+  const TemporaryFolder folder;
+  const Picture picture{
+      .pixels = pattern(), .alpha = pattern().columns(1, 2).contiguous(), .icc = read_file(fixture("rgb.icc"))};
+  for (const char* name : {"a.png", "a.webp"}) {
+    write_picture(folder / name, picture);
+    const Picture back = read_picture(folder / name);
+    EXPECT_EQ(difference(back.pixels, picture.pixels), 0) << name;
+    EXPECT_EQ(difference(back.alpha, picture.alpha), 0) << name;
+    EXPECT_EQ(back.icc, picture.icc) << name;
+  }
+}
+
+TEST(Image, WhatAFormatCannotHoldIsRefusedWithARemedy) {
+  const TemporaryFolder folder;
+  const auto refused = [&](const char* name, const Picture& picture) {
+    return input_error([&] { write_picture(folder / name, picture); });
+  };
+  EXPECT_HAS(refused("a.jpg", read_picture(fixture("rgba.png"))),
+             "a.jpg: JPEG cannot hold the picture's alpha; give a name that ends in .png or .webp");
+  for (const char* name : {"a.jpg", "a.webp"})
+    EXPECT_HAS(refused(name, read_picture(fixture("rgb16.png"))), "cannot hold 16 bit; give a name that ends in .png");
+  EXPECT_HAS(refused("a.webp", read_picture(fixture("grey_icc.png"))),
+             "a.webp: WebP cannot hold the colour profile of a grey picture; give a name that ends in .png");
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(Image, EightBitsOfSixteenAreTheNearest) {
+  const Picture deep = read_picture(fixture("rgba16.png")), flat = to_8_bit(deep);
+  EXPECT_EQ(difference(flat.pixels, read_image(fixture("rgba16.png"))), 0);
+  EXPECT_EQ(difference(flat.alpha, read_picture(fixture("rgba.png")).alpha), 0);
+  EXPECT_EQ(flat.icc, deep.icc);
 }
 
 TEST(Convert, EightBitRoundTripsExactly) {
@@ -71,6 +106,15 @@ TEST(Convert, EightBitRoundTripsExactly) {
   const Tensor x = to_float(all);
   for (int i = 0; i < 256; ++i) EXPECT_EQ(x.data<float>()[i], float(i) / 255.0f);
   EXPECT_EQ(difference(to_u8_rounded(x), all), 0);
+}
+
+TEST(Convert, SixteenBitLevelsAreRoundedOrTruncated) {
+  const Tensor x = Tensor::of<float>({5}, {-1, 7, std::numeric_limits<float>::quiet_NaN(), 1.7f / 65535, 40000.2f / 65535});
+  const int rounded[] = {0, 65535, 0, 2, 40000}, truncated[] = {0, 65535, 0, 1, 40000};
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(to_16_bit_rounded(x).data<float>()[i], float(rounded[i]) / 65535.0f) << i;
+    EXPECT_EQ(to_16_bit_truncated(x).data<float>()[i], float(truncated[i]) / 65535.0f) << i;
+  }
 }
 
 TEST(Convert, RoundsHalfToEvenTruncatesAndClamps) {

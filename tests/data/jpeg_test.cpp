@@ -45,7 +45,7 @@ TEST(Jpeg, RoundTripIsCloseAndDeterministic) {
 }
 
 TEST(Jpeg, DecodesAsPillowDoes) {
-  for (const std::string name : {"photo_420", "photo_444", "photo_progressive", "photo_grey"})
+  for (const std::string name : {"photo_420", "photo_444", "photo_progressive", "photo_grey", "photo_rgb"})
     EXPECT_EQ(difference(read_image(fixture(name + ".jpg")), read_image(fixture(name + ".decoded.png"))), 0) << name;
 }
 
@@ -133,6 +133,75 @@ TEST(Jpeg, TooManyScansAreRefused) {
   const std::string bytes = read_file(fixture("photo_progressive.jpg"));
   EXPECT_HAS(input_error([&] { decode_jpeg(bytes, "p.jpg", {.max_scans = 5}); }), "p.jpg: JPEG with more than 5 scans");
   EXPECT_NO_THROW(decode_jpeg(bytes, "p.jpg", {.max_scans = 10}));
+}
+
+// A grey progressive JPEG of 8 x 8 pixels that codes every coefficient alone, bit by bit: as many scans as the standard allows.
+std::string picture_of_scans() {
+  using namespace std::string_literals;
+  std::string out = "\xFF\xD8\xFF\xDB\0\x43\0"s + std::string(64, '\1') + "\xFF\xC2\0\x0B\x08\0\x08\0\x08\x01\x01\x11\0"s;
+  for (const char table : {'\0', '\x10'})  // one code of one bit: no difference, end of block
+    out += "\xFF\xC4\0\x14"s + table + '\1' + std::string(16, '\0');
+  const auto scan = [&](int coefficient, int high, int low) {
+    out += "\xFF\xDA\0\x08\x01\x01\0"s + char(coefficient) + char(coefficient) + char(high << 4 | low) + '\x7F';
+  };
+  for (int coefficient = 0; coefficient < 64; ++coefficient)
+    for (int low = 13; low >= 0; --low) scan(coefficient, low == 13 ? 0 : low + 1, low);
+  return out + "\xFF\xD9";
+}
+
+TEST(Jpeg, AThousandScansAreRefused) {
+  const std::string bytes = picture_of_scans();
+  EXPECT_EQ(test::occurrences(bytes, "\xFF\xDA"), 896);
+  EXPECT_HAS(input_error([&] { decode_jpeg(bytes, "p.jpg"); }), "p.jpg: JPEG with more than 500 scans, which no camera");
+  EXPECT_EQ(decode_jpeg(bytes, "p.jpg", {.max_scans = 896}).shape(), (Shape{8, 8, 3}));
+}
+
+TEST(Jpeg, CarriesItsProfile) {
+  const std::string icc = read_file(fixture("rgb.icc"));
+  EXPECT_EQ(read_picture(fixture("photo_icc.jpg")).icc, icc);
+  EXPECT_EQ(decode_picture(encode_jpeg(Picture{.pixels = pattern(), .icc = icc}, 90), "x.jpg").icc, icc);
+}
+
+// A JPEG with `icc` in segments of the given numbers, of a profile split into `count` parts.
+std::string with_profile(const std::string& icc, const std::vector<int>& numbers, int count) {
+  const std::string jpeg = encode_jpeg(smooth(8, 8), 90);
+  std::string segments;
+  const size_t part = (icc.size() + size_t(count) - 1) / size_t(count);
+  for (const int number : numbers) {
+    const std::string data =
+        std::string("ICC_PROFILE\0", 12) + char(number) + char(count) + icc.substr(size_t(number - 1) * part, part);
+    segments += "\xFF\xE2" + std::string{char((data.size() + 2) >> 8), char(data.size() + 2)} + data;
+  }
+  return jpeg.substr(0, 2) + segments + jpeg.substr(2);
+}
+
+TEST(Jpeg, ProfilesInPartsAreJoinedAndBrokenOnesLeftOut) {
+  const std::string icc = read_file(fixture("rgb.icc")), grey = read_file(fixture("grey.icc"));
+  const auto profile_of = [](const std::string& jpeg) { return decode_picture(jpeg, "x.jpg").icc; };
+  EXPECT_EQ(profile_of(with_profile(icc, {1, 2, 3}, 3)), icc);
+  EXPECT_EQ(profile_of(with_profile(icc, {3, 1, 2}, 3)), icc);
+  EXPECT_EQ(profile_of(with_profile(icc, {1, 3}, 3)), "");
+  EXPECT_EQ(profile_of(with_profile(icc, {1, 2, 2}, 2)), "");
+  EXPECT_EQ(profile_of(with_profile(icc.substr(0, 200), {1}, 1)), "");
+  EXPECT_EQ(profile_of(with_profile(grey, {1}, 1)), "");  // not for an RGB picture
+}
+
+TEST(Jpeg, GreyPicturesStayGrey) {
+  Picture picture = read_picture(fixture("photo_grey.jpg"));
+  EXPECT_TRUE(picture.grey);
+  picture.icc = read_file(fixture("grey.icc"));
+  const Picture back = decode_picture(encode_jpeg(picture, 100), "x.jpg");
+  EXPECT_TRUE(back.grey);
+  EXPECT_EQ(back.icc, picture.icc);
+  EXPECT_LE(difference(back.pixels, picture.pixels), 2);
+}
+
+TEST(Jpeg, RefusesWhatItCannotHold) {
+  EXPECT_HAS(input_error([] {
+               encode_jpeg(Picture{.pixels = pattern(), .alpha = Tensor::zeros({17, 23, 1}, DType::u8)}, 90);
+             }),
+             "jpeg: holds 8 bit without alpha, got pixels u8 cpu [17, 23, 3] with alpha; write a .png");
+  EXPECT_HAS(input_error([] { encode_jpeg(Picture{.pixels = Tensor::zeros({2, 2, 3})}, 90); }), "got pixels f32 cpu [2, 2, 3]");
 }
 
 TEST(Jpeg, RefusesQualityAndSidesOutOfRange) {

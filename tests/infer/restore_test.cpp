@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/files.h"
@@ -94,6 +95,88 @@ TEST_F(Restore, WritesThePictureItComputed) {
   write_png(folder_ / "in.png", picture);
   EXPECT_EQ(restore_files(options("in.png", "new/folder/out.png")), 1);
   EXPECT_TRUE(same_bits(read_image(folder_ / "new/folder/out.png"), to_u8_truncated(restore_picture(network_, picture))));
+}
+
+// A picture of 16 bit with alpha and a profile.
+Picture rich_picture(int64_t height, int64_t width) {
+  Picture picture{.pixels = Tensor::empty({height, width, 3}),
+                  .alpha = Tensor::empty({height, width, 1}),
+                  .icc = read_file(source_folder() / "tests/fixtures/pictures/rgb.icc")};
+  for (Tensor* part : {&picture.pixels, &picture.alpha})
+    for (int64_t i = 0; i < part->numel(); ++i) part->data<float>()[i] = float((i * 7919 + 100) % 65536) / 65535.0f;
+  return picture;
+}
+
+TEST_F(Restore, KeepsAlphaSixteenBitsAndProfile) {
+  const Picture picture = rich_picture(13, 22);
+  write_picture(folder_ / "in.png", picture);
+  restore_files(options("in.png", "out.png"));
+  const Picture deep = read_picture(folder_ / "out.png");
+  const Tensor restored = restore_picture(network_, picture.pixels);
+  EXPECT_TRUE(same_bits(deep.pixels, to_16_bit_truncated(restored)));
+  EXPECT_TRUE(same_bits(deep.alpha, picture.alpha));
+  EXPECT_EQ(deep.icc, picture.icc);
+  EXPECT_FALSE(deep.grey);
+  restore_files(options("in.png", "out.webp"));  // which holds 8 bit
+  const Picture flat = read_picture(folder_ / "out.webp");
+  EXPECT_TRUE(same_bits(flat.pixels, to_u8_truncated(restored)));
+  EXPECT_TRUE(same_bits(flat.alpha, to_u8_rounded(picture.alpha)));
+  EXPECT_EQ(flat.icc, picture.icc);
+}
+
+TEST_F(Restore, SixteenBitsReachTheNetwork) {
+  Tensor fine = Tensor::full({8, 8, 3}, 0.5), coarse = to_float(to_u8_rounded(fine));
+  EXPECT_FALSE(same_bits(restore_picture(network_, fine), restore_picture(network_, coarse)));
+}
+
+TEST_F(Restore, EightBitAlphaStaysAsItIs) {
+  const Picture flat = to_8_bit(rich_picture(9, 14)), restored = restore_picture(network_, flat, true);
+  EXPECT_TRUE(same_bits(restored.pixels, to_u8_truncated(restore_picture(network_, flat.pixels))));
+  EXPECT_TRUE(same_bits(restored.alpha, flat.alpha));
+}
+
+TEST_F(Restore, AlphaGrowsWithThePicture) {
+  const SwinIR network(
+      {.img_size = 8, .embed_dim = 8, .depths = {2}, .num_heads = {2}, .window_size = 4, .sf = 2, .unshuffle = false});
+  network.initialise(4);
+  Picture picture{.pixels = natural_picture(6, 9, 1), .alpha = Tensor::full({6, 9, 1}, 255, DType::u8)};
+  for (int64_t i = 0; i < 6 * 9; ++i)
+    if (i % 9 < 4) picture.alpha.data<uint8_t>()[i] = 10;
+  const Tensor alpha = restore_picture(network, picture, false).alpha;
+  ASSERT_EQ(alpha.shape(), (Shape{12, 18, 1}));
+  for (int64_t y = 0; y < 12; ++y) {
+    const uint8_t* row = alpha.data<uint8_t>() + y * 18;
+    EXPECT_EQ(row[2], 10);  // away from the edge at 4 both sides keep their value
+    EXPECT_EQ(row[17], 255);
+    EXPECT_GT(row[8], row[7]);
+  }
+}
+
+TEST_F(Restore, GreyStaysGreyWithItsProfile) {
+  const fs::path in = source_folder() / "tests/fixtures/pictures/grey_icc.png";
+  restore_files({.input = in, .output = folder_ / "out.jpg", .weights = weights()});
+  EXPECT_TRUE(read_picture(folder_ / "out.jpg").grey);
+  restore_files({.input = in, .output = folder_ / "out.png", .weights = weights()});
+  const Picture out = read_picture(folder_ / "out.png");
+  EXPECT_TRUE(out.grey);
+  EXPECT_EQ(out.icc, read_file(source_folder() / "tests/fixtures/pictures/grey.icc"));
+  const Tensor colours = restore_picture(network_, read_image(in));
+  for (int64_t i = 0; i < colours.numel(); i += 3) {
+    const float* rgb = colours.data<float>() + i;
+    const double luma = 255 * std::clamp(0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2], 0.0, 1.0);
+    EXPECT_NEAR(out.pixels.data<uint8_t>()[i], luma - 0.5, 0.51) << i;
+  }
+}
+
+TEST_F(Restore, WhatANameCannotHoldIsRefused) {
+  write_picture(folder_ / "in.png", rich_picture(8, 8));
+  EXPECT_HAS(input_error([&] { restore_files(options("in.png", "out.jpg")); }),
+             "out.jpg: JPEG cannot hold the picture's alpha; give a name that ends in .png or .webp");
+  Picture opaque = rich_picture(8, 8);
+  opaque.alpha = {};
+  write_picture(folder_ / "opaque.png", opaque);
+  EXPECT_EQ(restore_files(options("opaque.png", "out.jpg")), 1);  // 8 bit of 16 are fine
+  EXPECT_EQ(read_picture(folder_ / "out.jpg").icc, opaque.icc);
 }
 
 TEST_F(Restore, KeepsTheStructureOfAFolder) {

@@ -1,0 +1,45 @@
+#include "data/picture_jobs.h"
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/text.h"
+#include "data/image.h"
+
+namespace relume {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<PictureJob> folder_jobs(const fs::path& input, const fs::path& output) {
+  RELUME_CHECK(!fs::exists(output) || fs::is_directory(output), output.string(),
+               ": is a file; a folder of pictures needs a folder");
+  std::vector<PictureJob> jobs;
+  for (const fs::path& from : list_files(input, image_extensions(), true)) {
+    const fs::path name = fs::relative(from, input);
+    jobs.push_back({from, (output / name).replace_extension(".png"), name.generic_string()});
+  }
+  RELUME_CHECK(!jobs.empty(), input.string(), ": holds no picture (", join(image_extensions(), ", "), ")");
+  for (size_t i = 1; i < jobs.size(); ++i)
+    RELUME_CHECK(jobs[i].to != jobs[i - 1].to, jobs[i - 1].from.string(), " and ", jobs[i].from.string(), " would both become ",
+                 jobs[i].to.string(), "; rename one of them");
+  return jobs;
+}
+
+std::vector<PictureJob> single_job(const fs::path& input, const fs::path& output) {
+  const std::string name = input.filename().string();
+  if (fs::is_directory(output)) return {{input, output / input.stem().concat(".png"), name}};
+  codec_for(output);  // throws
+  return {{input, output, name}};
+}
+
+}  // namespace
+
+std::vector<PictureJob> picture_jobs(const fs::path& input, const fs::path& output, bool overwrite) {
+  RELUME_CHECK(fs::exists(input), input.string(), ": no such file or folder");
+  const std::vector<PictureJob> jobs = fs::is_directory(input) ? folder_jobs(input, output) : single_job(input, output);
+  for (const PictureJob& job : jobs)
+    RELUME_CHECK(overwrite || !fs::exists(job.to), job.to.string(), ": exists already; give --overwrite to replace it");
+  return jobs;
+}
+
+}  // namespace relume

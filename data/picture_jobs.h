@@ -1,0 +1,20 @@
+// Which picture becomes which file: what every command does that takes a picture or a folder and gives the same.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace relume {
+
+struct PictureJob {
+  std::filesystem::path from, to;
+  std::string name;  // of the input within its folder, "a/b.jpg": the same on every machine
+};
+
+// `input` is a picture, or a folder with its sub-folders; `output` a file name, or the folder that results go to, as PNG, in
+// the structure of the input. Throws an InputError when there is nothing to do, when two inputs would become one file, when
+// `output` has no extension that can be written, and, unless `overwrite`, when a result exists already.
+std::vector<PictureJob> picture_jobs(const std::filesystem::path& input, const std::filesystem::path& output, bool overwrite);
+
+}  // namespace relume
