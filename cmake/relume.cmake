@@ -18,7 +18,8 @@ endif()
 # falsely for std::string concatenation (GCC bug 105651).
 add_library(relume_flags INTERFACE)
 target_include_directories(relume_flags INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_options(relume_flags INTERFACE -Wall -Wextra -Wshadow -Wno-missing-field-initializers -Wno-restrict
+target_compile_options(relume_flags INTERFACE -Wall -Wextra -Wshadow -Wno-missing-field-initializers
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   -fno-math-errno -fno-trapping-math
   $<IF:$<BOOL:${RELUME_NATIVE}>,-march=native,-march=x86-64-v3>
   $<$<BOOL:${RELUME_WERROR}>:-Werror>)
