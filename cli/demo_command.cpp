@@ -15,9 +15,10 @@
 #include "cli/demo_filter.h"
 #include "cli/demo_photos.h"
 #include "cli/demo_report.h"
+#include "cli/presets.h"
 #include "data/convert.h"
 #include "data/dataset.h"
-#include "data/metrics.h"
+#include "data/metrics/similarity.h"
 #include "infer/restore.h"
 #include "train/stage1.h"
 
@@ -34,19 +35,10 @@ struct DemoArguments {
   int64_t seed = 231;
 };
 
-// configs/ beside the sources: named by the wrapper, or the current folder.
-Path source_folder() {
-  const char* named = std::getenv("RELUME_SOURCE_DIR");
-  const Path folder = named ? named : ".";
-  RELUME_CHECK(std::filesystem::exists(folder / "configs/demo/photos.txt"), (folder / "configs/demo/photos.txt").string(),
-               ": not found; run `./relume demo` in the project's folder");
-  return folder;
-}
-
 // The photographs of the kept list, or those of one's own folder, of which every fourth is held out.
 std::vector<DemoPhoto> photos_of(const DemoArguments& a, const Path& source) {
   if (a.photos.empty()) return read_photo_list(source / "configs/demo/photos.txt");
-  const FolderDataset folder(a.photos);
+  const FileDataset folder(a.photos);
   RELUME_CHECK(folder.size() >= 2, a.photos.string(),
                ": holds one picture; the demo needs at least two, one to learn from and one to restore");
   std::vector<DemoPhoto> photos;
@@ -85,10 +77,10 @@ std::string title_of(const Path& file) {
 
 Scores scores_of(const Tensor& picture, const Tensor& truth) { return {psnr(picture, truth), ssim(picture, truth)}; }
 
-ReportPicture restored_picture(const DemoPhoto& photo, const Tensor& truth, const SwinIR& network, const WideRecipe& recipe,
+ReportPicture restored_picture(const DemoPhoto& photo, const Tensor& truth, const SwinIR& network, const Recipe& recipe,
                                uint64_t seed, uint32_t number) {
   SeededDraws draws({.seed = seed, .purpose = "demo", .sample = number});
-  const Tensor degraded = to_u8_rounded(degrade_wide(to_float(truth), recipe, draws).lq);
+  const Tensor degraded = to_u8_rounded(degrade(to_float(truth), recipe, draws).lq);
   ReportPicture p{.name = title_of(photo.file), .licence = photo.licence, .truth = truth, .degraded = degraded};
   p.filter_sigma = best_gaussian_sigma(to_float(truth), to_float(degraded), &p.filtered);
   p.restored = to_u8_truncated(restore_picture(network, degraded));
@@ -100,9 +92,9 @@ ReportPicture restored_picture(const DemoPhoto& photo, const Tensor& truth, cons
 
 std::vector<ReportPicture> restore_held_out(const DemoArguments& a, const Path& source, const std::vector<DemoPhoto>& photos,
                                             const Stage1Config& config, const Path& weights) {
-  const auto recipe = read_config<WideRecipe>(source / "configs/demo/degrade.yaml");
+  const auto recipe = read_config<Recipe>(source / "configs/demo/degrade.yaml");
   const auto network = load_swinir(weights);
-  FolderDataset pictures(config.data.validation, {.max_side = config.data.max_side});
+  FileDataset pictures(config.data.validation, {.max_side = config.data.max_side});
   std::vector<ReportPicture> restored;
   for (const DemoPhoto& photo : photos) {
     if (photo.split != PhotoSplit::held_out) continue;

@@ -4,31 +4,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
-#include <string_view>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "cli/demo_report_page.h"
-#include "data/jpeg.h"
+#include "cli/html.h"
 
 namespace relume {
 namespace {
 
 constexpr size_t picture_budget = 7'000'000;  // bytes of embedded pictures: the page stays below 8 MB
-
-std::string base64(std::string_view bytes) {
-  static constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    const size_t n = std::min<size_t>(3, bytes.size() - i);
-    uint32_t group = 0;
-    for (size_t k = 0; k < 3; ++k) group = group << 8 | (k < n ? uint8_t(bytes[i + k]) : 0u);
-    for (size_t k = 0; k < 4; ++k) out += k <= n ? digits[group >> (18 - 6 * k) & 63] : '=';
-  }
-  return out;
-}
 
 std::string decibels(double psnr) { return std::isinf(psnr) ? "∞" : fmt::format("{:.2f}", psnr); }
 
@@ -47,8 +32,8 @@ std::string figure(const ReportPicture& p) {
   for (const auto& v : versions)
     out += fmt::format(
         "<div data-view=\"{}\" data-label=\"{}\"><img width=\"{}\" height=\"{}\" alt=\"{}: {}\" "
-        "draggable=\"false\" src=\"data:image/jpeg;base64,{}\"></div>",
-        v.view, v.label, v.image.shape(1), v.image.shape(0), v.label, name, base64(encode_jpeg(v.image, 90)));
+        "draggable=\"false\" src=\"{}\"></div>",
+        v.view, v.label, v.image.shape(1), v.image.shape(0), v.label, name, jpeg_data_url(v.image, 90));
   out += fmt::format("</div><figcaption><b>{}</b><span>{}</span><span>", name, escape_html(p.licence));
   for (const auto& v : versions)
     if (v.scores)

@@ -1,5 +1,7 @@
 #include "cli/svg_chart.h"
 
+#include "cli/html.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -125,19 +127,6 @@ std::string svg_chart(std::vector<ChartPoint> points, const SvgChartOptions& opt
       out += fmt::format("<circle class=\"dot\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.5\"><title>{:.6g}: {:.4g}</title></circle>",
                          x(p.x), y(p.y), p.x, p.y);
   return out + "</svg>";
-}
-
-std::string escape_html(const std::string& text) {
-  std::string out;
-  for (const char c : text) switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
-    }
-  return out;
 }
 
 }  // namespace relume

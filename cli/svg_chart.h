@@ -21,7 +21,4 @@ struct SvgChartOptions {
 // Points that are not finite are left out; more than 800 are averaged in runs. Without a point left, the chart says so.
 std::string svg_chart(std::vector<ChartPoint> points, const SvgChartOptions& options);
 
-// Text for element content and attribute values: & < > " ' escaped.
-std::string escape_html(const std::string& text);
-
 }  // namespace relume

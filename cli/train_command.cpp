@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/presets.h"
 #include "train/stage1.h"
 
 namespace relume {
@@ -11,8 +12,24 @@ namespace relume {
 namespace {
 struct TrainArguments {
   std::string config;
+  std::string recipe;
   std::vector<std::string> overrides;
 };
+
+// The configuration, its degradation replaced by --recipe; overrides of the degradation then change that recipe.
+Stage1Config config_of(const TrainArguments& a) {
+  if (a.recipe.empty()) return read_config<Stage1Config>(a.config, a.overrides);
+  constexpr std::string_view section = "degradation.";
+  std::vector<std::string> of_recipe, others;
+  for (const std::string& setting : a.overrides)
+    setting.starts_with(section) ? of_recipe.push_back(setting.substr(section.size())) : others.push_back(setting);
+  const Recipe recipe = recipe_named(a.recipe, of_recipe);
+  others.push_back("degradation.kind=" + recipe.kind);  // what is checked against the kind sees the one it will be
+  auto config = read_config<Stage1Config>(a.config, others);
+  config.degradation = recipe;
+  return config;
+}
+
 }  // namespace
 
 void add_train(CLI::App& app) {
@@ -23,12 +40,15 @@ void add_train(CLI::App& app) {
       ->type_name("CONFIG");
   command->add_option("overrides", arguments->overrides, "Settings that replace the file's, e.g. train.steps=1000")
       ->type_name("KEY=VALUE");
+  command
+      ->add_option("--recipe", arguments->recipe,
+                   "How pictures are spoilt, in place of the file's: a recipe of configs/degrade (second_order, ...) or a file")
+      ->type_name("NAME|FILE");
   command->footer(
       "Example: relume train configs/mini/stage1.yaml data.pictures=photos output=out/first train.steps=2000\n\nKeys:\n" +
       describe<Stage1Config>());
   command->callback([arguments] {
-    const auto config = read_config<Stage1Config>(arguments->config, arguments->overrides);
-    const Stage1Result result = train_stage1(config);
+    const Stage1Result result = train_stage1(config_of(*arguments));
     std::cout << "trained " << result.steps << " steps in " << human_seconds(result.seconds)
               << "; weights: " << result.weights.string();
     if (!result.validation_psnr.empty())

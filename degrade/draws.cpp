@@ -3,18 +3,8 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "tensor/kernels/random.h"
 
 namespace relume {
-namespace {
-
-Tensor normal_field_from(FieldSeed field, const Shape& shape) {
-  Tensor out = Tensor::empty(shape);
-  kernels::fill_normal.on(Device{})(out, 0, 1, RandomKey{.seed = field.seed, .purpose = "degrade.field"});
-  return out;
-}
-
-}  // namespace
 
 double SeededDraws::uniform(double low, double high, std::string_view name) {
   const double value = stream_.uniform(low, high);
@@ -35,18 +25,18 @@ size_t SeededDraws::choice(std::span<const std::string> options, std::span<const
   return chosen;
 }
 
-Tensor SeededDraws::normal_field(const Shape& shape, std::string_view name) {
+NoiseField SeededDraws::field(std::string_view name) {
   const uint64_t high = stream_.bits(), low = stream_.bits();
-  const FieldSeed field{high << 32 | low};
-  record_.entries.push_back({std::string(name), field});
-  return normal_field_from(field, shape);
+  const FieldSeed seed{high << 32 | low};
+  record_.entries.push_back({std::string(name), seed});
+  return seed;
 }
 
 const DrawRecord::Entry& ReplayedDraws::take(std::string_view name) {
   RELUME_CHECK(next_ < record_.entries.size(), "replay: the recipe draws '", name, "' after the ", record_.entries.size(),
                " draws of the record; replay with the recipe it was made by");
   const DrawRecord::Entry& entry = record_.entries[next_++];
-  if (!entry.name.empty() && entry.name != name) refuse(name, "a draw of this name");
+  if (entry.name != name) refuse(name, "a draw of this name");
   return entry;
 }
 
@@ -70,12 +60,15 @@ size_t ReplayedDraws::choice(std::span<const std::string> options, std::span<con
   return size_t(at - options.begin());
 }
 
-Tensor ReplayedDraws::normal_field(const Shape& shape, std::string_view name) {
-  const DrawRecord::Entry& entry = take(name);
-  if (const FieldSeed* field = std::get_if<FieldSeed>(&entry.value)) return normal_field_from(*field, shape);
-  const Tensor* values = std::get_if<Tensor>(&entry.value);
-  if (!values || !*values || values->shape() != shape) refuse(name, detail::concat("a field ", shape));
-  return values->to(DType::f32);
+NoiseField ReplayedDraws::field(std::string_view name) {
+  const FieldSeed* seed = std::get_if<FieldSeed>(&take(name).value);
+  if (!seed) refuse(name, "the seed of a field");
+  return *seed;
+}
+
+void ReplayedDraws::finish() const {
+  RELUME_CHECK(next_ == record_.entries.size(), "replay: ", record_.entries.size() - next_, " draws of the record, from '",
+               record_.entries[next_].name, "' on, are not drawn by the recipe; replay with the recipe it was made by");
 }
 
 }  // namespace relume

@@ -20,13 +20,21 @@ struct FieldSeed {
   bool operator==(const FieldSeed&) const = default;
 };
 
-// What was drawn, in order. A value is a number (uniform), the chosen option (choice), or a field: its seed, or its values.
+// The random numbers of a noise: the seed they grow from, or the numbers themselves (replays of other programs' draws).
+using NoiseField = std::variant<FieldSeed, Tensor>;
+
+// The key of the Philox stream that a field's numbers come from, whatever their distribution.
+inline RandomKey field_key(FieldSeed field) { return {.seed = field.seed, .purpose = "degrade.field"}; }
+
+// What was drawn, in order. A value is a number (uniform), the chosen option (choice), or the seed of a field.
 struct DrawRecord {
   struct Entry {
-    std::string name;  // empty: known by its place alone
-    std::variant<double, std::string, FieldSeed, Tensor> value;
+    std::string name;
+    std::variant<double, std::string, FieldSeed> value;
+    bool operator==(const Entry&) const = default;
   };
   std::vector<Entry> entries;
+  bool operator==(const DrawRecord&) const = default;
 };
 
 class Draws {
@@ -36,8 +44,8 @@ class Draws {
   virtual double uniform(double low, double high, std::string_view name) = 0;
   // The index of one option, with probability proportional to its weight.
   virtual size_t choice(std::span<const std::string> options, std::span<const double> weights, std::string_view name) = 0;
-  // f32 N(0, 1) of this shape, on the CPU.
-  virtual Tensor normal_field(const Shape& shape, std::string_view name) = 0;
+  // The numbers of a noise; its operation knows their distribution and shape.
+  virtual NoiseField field(std::string_view name) = 0;
 };
 
 // Fresh numbers from the stream of `key`, recorded as they are drawn.
@@ -46,7 +54,7 @@ class SeededDraws final : public Draws {
   explicit SeededDraws(const RandomKey& key) : stream_(key) {}
   double uniform(double low, double high, std::string_view name) override;
   size_t choice(std::span<const std::string> options, std::span<const double> weights, std::string_view name) override;
-  Tensor normal_field(const Shape& shape, std::string_view name) override;
+  NoiseField field(std::string_view name) override;
   const DrawRecord& record() const { return record_; }
 
  private:
@@ -54,15 +62,16 @@ class SeededDraws final : public Draws {
   DrawRecord record_;
 };
 
-// The numbers of a record. A draw that does not fit it (another name or kind, a number out of range, an unknown option, a field
-// of another shape, past the end) is an InputError: the record was made by another recipe. The record must outlive it.
+// The numbers of a record. A draw that does not fit it (another name or kind, a number out of range, an unknown option, past
+// the end) is an InputError: the record was made by another recipe. The record must outlive it.
 class ReplayedDraws final : public Draws {
  public:
   explicit ReplayedDraws(const DrawRecord& record) : record_(record) {}
   double uniform(double low, double high, std::string_view name) override;
   size_t choice(std::span<const std::string> options, std::span<const double> weights, std::string_view name) override;
-  Tensor normal_field(const Shape& shape, std::string_view name) override;
-  size_t remaining() const { return record_.entries.size() - next_; }
+  NoiseField field(std::string_view name) override;
+  // Throws an InputError when draws are left over.
+  void finish() const;
 
  private:
   const DrawRecord::Entry& take(std::string_view name);

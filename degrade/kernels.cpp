@@ -2,6 +2,8 @@
 
 #include <math.h>  // j1
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -53,6 +55,31 @@ template <class F> BlurKernel sampled(int64_t size, F&& weight) {
   return kernel;
 }
 
+void multiply_taps(BlurKernel& kernel, const std::array<double, 2>& range, const NoiseField& field) {
+  if (const FieldSeed* seed = std::get_if<FieldSeed>(&field)) {
+    RandomStream stream(field_key(*seed));
+    for (double& w : kernel.weights) w *= stream.uniform(range[0], range[1]);
+  } else {
+    const Tensor factors = std::get<Tensor>(field).to(DType::f64).contiguous();
+    RELUME_CHECK(factors.shape() == Shape({kernel.size, kernel.size}), "blur kernel: noise ", factors, " for size ",
+                 kernel.size);
+    for (size_t i = 0; i < kernel.weights.size(); ++i) kernel.weights[i] *= factors.data<double>()[i];
+  }
+  normalise(kernel.weights);
+  kernel.line.clear();
+}
+
+std::string label_of(BlurProfile profile, int64_t size, const BlurSpread& spread, double beta) {
+  const auto kind = std::find_if(std::begin(kinds), std::end(kinds),
+                                 [&](const Kind& k) { return k.profile == profile && k.isotropic == spread.isotropic; });
+  std::string label = fmt::format("{} {}, {:.2g}", blur_kernel_kinds()[size_t(kind - kinds)], size, spread.sigma_x);
+  if (!spread.isotropic) label += fmt::format(" x {:.2g}", spread.sigma_y);
+  label += " px";
+  if (!spread.isotropic) label += fmt::format(" at {:.0f} deg", spread.theta * 180 / std::numbers::pi);
+  if (profile != BlurProfile::gaussian) label += fmt::format(", beta {:.2g}", beta);
+  return label;
+}
+
 }  // namespace
 
 const std::vector<std::string>& blur_kernel_kinds() {
@@ -84,22 +111,34 @@ BlurKernel bivariate_kernel(BlurProfile profile, int64_t size, const BlurSpread&
     for (int64_t x = -(size / 2); x <= size / 2; ++x) kernel.line.push_back(std::exp(-along * double(x * x) / 2));
     normalise(kernel.line);
   }
+  kernel.label = label_of(profile, size, spread, beta);
   return kernel;
 }
 
 BlurKernel sinc_kernel(int64_t size, double cutoff) {
   check_size(size);
   RELUME_CHECK(cutoff > 0 && cutoff <= std::numbers::pi, "sinc kernel: cut-off ", cutoff, ", expected a number in (0, pi]");
-  return sampled(size, [&](double x, double y) {
+  BlurKernel kernel = sampled(size, [&](double x, double y) {
     const double r = std::hypot(x, y);
     return r == 0 ? cutoff * cutoff / (4 * std::numbers::pi) : cutoff * j1(cutoff * r) / (2 * std::numbers::pi * r);
   });
+  kernel.label = fmt::format("sinc {}, cut-off {:.2f}", size, cutoff);
+  return kernel;
+}
+
+BlurKernel pulse_kernel(int64_t size) {
+  check_size(size);
+  BlurKernel kernel{.size = size, .weights = std::vector<double>(size_t(size * size)), .label = "with a single tap"};
+  kernel.weights[size_t(size * size / 2)] = 1;
+  kernel.line.resize(size_t(size));
+  kernel.line[size_t(size / 2)] = 1;
+  return kernel;
 }
 
 BlurKernel padded(const BlurKernel& kernel, int64_t size) {
   check_size(size);
   RELUME_CHECK(size >= kernel.size, "blur kernel: cannot pad size ", kernel.size, " to ", size);
-  BlurKernel out{.size = size, .weights = std::vector<double>(size_t(size * size))};
+  BlurKernel out{.size = size, .weights = std::vector<double>(size_t(size * size)), .label = kernel.label};
   const int64_t border = (size - kernel.size) / 2;
   for (int64_t y = 0; y < kernel.size; ++y)
     std::copy_n(kernel.weights.begin() + y * kernel.size, kernel.size, out.weights.begin() + (y + border) * size + border);
@@ -137,7 +176,10 @@ BlurKernel draw_blur_kernel(const BlurKernelOptions& options, Draws& draws, std:
     const bool below_one = draws.uniform(0, 1, name("beta_side")) < 0.5;
     beta = below_one ? draws.uniform(range[0], 1, name("beta")) : draws.uniform(1, range[1], name("beta"));
   }
-  return bivariate_kernel(kind.profile, options.size, spread, beta);
+  BlurKernel kernel = bivariate_kernel(kind.profile, options.size, spread, beta);
+  if (options.noise && kind.profile != BlurProfile::plateau)
+    multiply_taps(kernel, *options.noise, draws.field(name("kernel_noise")));
+  return kernel;
 }
 
 }  // namespace relume

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,7 @@ struct BlurKernel {
   int64_t size = 0;             // odd
   std::vector<double> weights;  // [size, size], row-major
   std::vector<double> line;     // [size]; not empty only where weights[y][x] = line[y] * line[x] by construction
+  std::string label;            // for people: "aniso 21, 2.9 x 0.7 px at 35 deg"
 };
 
 // The quadratic form q = p' C^-1 p of a bivariate kernel, C having standard deviations sigma_x and sigma_y (pixels) along axes
@@ -35,6 +37,9 @@ BlurKernel bivariate_kernel(BlurProfile profile, int64_t size, const BlurSpread&
 // The circular low-pass with cut-off frequency `cutoff` in (0, pi], cutoff * J1(cutoff * r) / (2 pi r).
 BlurKernel sinc_kernel(int64_t size, double cutoff);
 
+// The kernel that changes nothing.
+BlurKernel pulse_kernel(int64_t size);
+
 // The same kernel in the middle of a larger one (odd size), zeros around.
 BlurKernel padded(const BlurKernel& kernel, int64_t size);
 
@@ -46,6 +51,8 @@ struct BlurKernelOptions {
   std::array<double, 2> sigma{0.2, 3};             // of sigma_x and sigma_y
   std::array<double, 2> beta_generalized{0.5, 8};  // on both sides of 1, each side with probability one half
   std::array<double, 2> beta_plateau{0.5, 8};      // the same
+  // Every tap times a number from this range, then normalised again; plateau kinds have none.
+  std::optional<std::array<double, 2>> noise;
 };
 
 // iso, aniso, generalized_iso, generalized_aniso, plateau_iso, plateau_aniso.
@@ -55,7 +62,7 @@ const std::vector<std::string>& blur_kernel_kinds();
 void check_blur_kernel_options(const BlurKernelOptions& options);
 
 // A random kernel. Draws <stage>.kernel, <stage>.sigma_x, for anisotropic kinds <stage>.sigma_y and <stage>.theta, for
-// generalized and plateau kinds <stage>.beta_side and <stage>.beta, in this order.
+// generalized and plateau kinds <stage>.beta_side and <stage>.beta, with `noise` the field <stage>.kernel_noise, in this order.
 BlurKernel draw_blur_kernel(const BlurKernelOptions& options, Draws& draws, std::string_view stage);
 
 }  // namespace relume

@@ -5,6 +5,9 @@ namespace relume::parity {
 void register_kinds(Kinds& kinds) {
   register_swinir_kinds(kinds);
   register_degrade_kinds(kinds);
+  register_degrade_op_kinds(kinds);
+  register_image_kinds(kinds);
+  register_metric_kinds(kinds);
 }
 
 }  // namespace relume::parity

@@ -13,8 +13,11 @@ namespace relume::parity {
 using Kind = void (*)(const Case&, Report&);
 using Kinds = std::map<std::string, Kind>;
 
-void register_kinds(Kinds& kinds);          // all of them
-void register_swinir_kinds(Kinds& kinds);   // swinir, swinir_rstb, swinir_droppath, swinir_adamw, swinir_full
-void register_degrade_kinds(Kinds& kinds);  // degrade_codeformer, degrade_jpeg, degrade_filter_resize
+void register_kinds(Kinds& kinds);             // all of them
+void register_swinir_kinds(Kinds& kinds);      // swinir, swinir_rstb, swinir_droppath, swinir_adamw, swinir_full
+void register_degrade_kinds(Kinds& kinds);     // degrade_codeformer, degrade_jpeg, degrade_filter_resize
+void register_degrade_op_kinds(Kinds& kinds);  // degrade_diffjpeg, degrade_noise, degrade_usm
+void register_image_kinds(Kinds& kinds);       // torch_resize, torch_resize_scale_factor, pil_resize
+void register_metric_kinds(Kinds& kinds);      // metric_psnr_ssim, metric_niqe
 
 }  // namespace relume::parity

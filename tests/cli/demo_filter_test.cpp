@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "data/metrics.h"
+#include "data/metrics/similarity.h"
 #include "degrade/filter.h"
 #include "tensor/core/philox.h"
 

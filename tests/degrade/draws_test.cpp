@@ -1,6 +1,5 @@
 #include "degrade/draws.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include <gtest/gtest.h>
@@ -33,31 +32,23 @@ TEST(Draws, DependOnTheKeyAlone) {
   const double first = a.uniform(0, 1, "u");
   EXPECT_EQ(first, again.uniform(0, 1, "u"));
   EXPECT_NE(first, other.uniform(0, 1, "u"));
-  const Shape shape{3, 5, 3};
-  const Tensor x = a.normal_field(shape, "n"), y = again.normal_field(shape, "n"), z = a.normal_field(shape, "n");
-  EXPECT_TRUE(std::equal(x.data<float>(), x.data<float>() + 45, y.data<float>()));
-  EXPECT_FALSE(std::equal(x.data<float>(), x.data<float>() + 45, z.data<float>()));  // a second field is another one
+  const auto seed = [](const NoiseField& field) { return std::get<FieldSeed>(field); };
+  const FieldSeed x = seed(a.field("n"));
+  EXPECT_EQ(x, seed(again.field("n")));
+  EXPECT_NE(x, seed(a.field("n")));  // a second field is another one
 }
 
 TEST(Draws, AReplayGivesWhatWasDrawn) {
   SeededDraws drawn(key(3));
   const double u = drawn.uniform(2, 4, "u");
   const size_t c = drawn.choice(letters, std::vector<double>{1, 1, 1}, "c");
-  const Tensor f = drawn.normal_field({2, 3}, "f");
+  const NoiseField f = drawn.field("f");
   ReplayedDraws replay(drawn.record());
   EXPECT_EQ(replay.uniform(2, 4, "u"), u);
   EXPECT_EQ(replay.choice(letters, std::vector<double>{1, 1, 1}, "c"), c);
-  const Tensor g = replay.normal_field({2, 3}, "f");
-  EXPECT_TRUE(std::equal(f.data<float>(), f.data<float>() + 6, g.data<float>()));
-  EXPECT_EQ(replay.remaining(), 0u);
-  EXPECT_TRUE(std::holds_alternative<FieldSeed>(drawn.record().entries[2].value));  // by its seed, not its values
-}
-
-TEST(Draws, ARecordMayHoldFieldsByValueAndLeaveNamesOut) {
-  const DrawRecord record{{{"", 0.25}, {"", Tensor::of<float>({2}, {1.0f, -1.0f})}}};
-  ReplayedDraws replay(record);
-  EXPECT_EQ(replay.uniform(0, 1, "anything"), 0.25);
-  EXPECT_EQ(replay.normal_field({2}, "field").data<float>()[1], -1);
+  EXPECT_THROW(replay.finish(), InputError) << "the field is left";
+  EXPECT_EQ(std::get<FieldSeed>(replay.field("f")), std::get<FieldSeed>(f));
+  replay.finish();
 }
 
 TEST(Draws, AReplayRefusesWhatDoesNotFit) {
@@ -74,8 +65,7 @@ TEST(Draws, AReplayRefusesWhatDoesNotFit) {
   with({"u", std::nan("")}, uniform);
   with({"u", 0.5}, [&](Draws& d) { d.choice(letters, weights, "u"); });
   with({"c", std::string("d")}, [&](Draws& d) { d.choice(letters, weights, "c"); });
-  with({"f", Tensor()}, [](Draws& d) { d.normal_field({3}, "f"); });
-  with({"f", Tensor::empty({2})}, [](Draws& d) { d.normal_field({3}, "f"); });
+  with({"f", 0.5}, [](Draws& d) { d.field("f"); });
   with({"u", 0.5}, [&](Draws& d) { d.uniform(0, 1, "u"), d.uniform(0, 1, "u"); });
 }
 

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/threads.h"
+
 namespace relume {
 namespace {
 
@@ -73,12 +75,67 @@ TEST(Filter, LeavingOutSmallTapsIsInvisible) {
   for (int64_t i = 0; i < result.numel(); ++i) ASSERT_NEAR(result.data<float>()[i], 1, 1e-6);
 }
 
+TEST(Filter, BatchTakesAKernelEach) {
+  const Tensor batch = noisy({3, 29, 34, 3}, 9), kernels = noisy({3, 7, 5}, 10);
+  const Tensor each = filter2d(batch, kernels), shared = filter2d(batch, kernels.slice(1, 2));
+  for (int64_t n = 0; n < 3; ++n) {
+    const Tensor picture = batch.slice(n, n + 1), kernel = kernels.slice(n, n + 1);
+    EXPECT_TRUE(test::same_bits(filter2d(picture, kernel), each.slice(n, n + 1)));
+    EXPECT_TRUE(test::same_bits(filter2d(picture, kernels.slice(1, 2).reshape({7, 5})), shared.slice(n, n + 1)));
+  }
+}
+
+TEST(Filter, BlurOfABatchIsThatOfItsPictures) {
+  const Tensor batch = noisy({3, 29, 34, 3}, 11);
+  const std::vector<BlurKernel> kernels{bivariate_kernel(BlurProfile::gaussian, 9, {.sigma_x = 2}), pulse_kernel(9),
+                                        padded(bivariate_kernel(BlurProfile::gaussian, 7, {1, 2, 0.3, false}), 9)};
+  const Tensor each = blur(batch, kernels);
+  for (int64_t n = 0; n < 3; ++n)
+    EXPECT_TRUE(test::same_bits(blur(batch.slice(n, n + 1), kernels[size_t(n)]), each.slice(n, n + 1))) << n;
+  EXPECT_THROW(blur(batch, std::span(kernels).first(2)), InputError);
+}
+
+TEST(Filter, PulseIsFree) {
+  const Tensor image = noisy({2, 30, 30, 3}, 12);
+  EXPECT_TRUE(blur(image, pulse_kernel(21)).same_storage(image));
+}
+
+TEST(Filter, ZerosAroundAKernelChangeNothing) {
+  const Tensor image = noisy({33, 45, 3}, 13);
+  const BlurKernel small = bivariate_kernel(BlurProfile::plateau, 7, {1.5, 2.5, 1.0, false}, 1.5);
+  EXPECT_TRUE(test::same_bits(blur(image, padded(small, 21)), blur(image, small)));
+}
+
+TEST(Filter, WantedRowsAreThoseOfTheWhole) {
+  const Tensor image = noisy({2, 60, 50, 3}, 16);
+  const std::vector<int64_t> rows{0, 3, 4, 9, 10, 11, 12, 13, 14, 15, 30, 58, 59};
+  for (const BlurKernel& k : {bivariate_kernel(BlurProfile::gaussian, 21, {.sigma_x = 4}),
+                              bivariate_kernel(BlurProfile::gaussian, 21, {4, 6, 0.3, false})}) {
+    const Tensor some = blur(image, {&k, 1}, rows), all = blur(image, k);
+    for (int64_t n = 0; n < 2; ++n)
+      for (const int64_t row : rows)
+        for (int64_t i = (n * 60 + row) * 150; i < (n * 60 + row + 1) * 150; ++i)
+          ASSERT_NEAR(some.data<float>()[i], all.data<float>()[i], 2e-7) << row;
+  }
+  const BlurKernel pulse = padded(bivariate_kernel(BlurProfile::gaussian, 3, {}), 5);
+  EXPECT_THROW(blur(image, {&pulse, 1}, std::vector<int64_t>{4, 4}), InputError);
+  EXPECT_THROW(blur(image, {&pulse, 1}, std::vector<int64_t>{60}), InputError);
+}
+
+TEST(Filter, ThreadsDoNotMatter) {
+  const Tensor image = noisy({2, 150, 140, 3}, 14), kernel = noisy({21, 21}, 15);
+  const std::vector<double> line(51, 1.0 / 51);
+  test::expect_same_on_any_threads([&] { return filter2d(image, kernel); });
+  test::expect_same_on_any_threads([&] { return filter_separable(image, line, line); });
+}
+
 TEST(Filter, RefusesOtherThanPictures) {
   const Tensor kernel = Tensor::of<double>({1, 1}, {1.0});
   EXPECT_THROW(filter2d(Tensor::empty({4, 4}), kernel), InputError);
   EXPECT_THROW(filter2d(Tensor::empty({4, 4, 3}, DType::u8), kernel), InputError);
   EXPECT_THROW(filter2d(Tensor::empty({4, 0, 3}), kernel), InputError);
   EXPECT_THROW(filter2d(Tensor::empty({4, 4, 3}), Tensor::empty({3}, DType::f64)), InputError);
+  EXPECT_THROW(filter2d(Tensor::empty({3, 4, 4, 3}), Tensor::empty({2, 3, 3}, DType::f64)), InputError);
 }
 
 }  // namespace

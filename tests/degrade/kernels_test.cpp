@@ -77,7 +77,22 @@ TEST(Kernels, DrawsInTheOrderOfTheReference) {
   ReplayedDraws draws(record);
   EXPECT_EQ(draw_blur_kernel(all, draws, "blur").weights,
             bivariate_kernel(BlurProfile::plateau, 15, {1.2, 2.1, -0.4, false}, 3.0).weights);
-  EXPECT_EQ(draws.remaining(), 0u);
+  draws.finish();
+}
+
+TEST(Kernels, NoiseMultipliesTapsAndKeepsTheSum) {
+  const BlurKernelOptions noisy{.size = 9, .kinds = {"iso"}, .weights = {1}, .noise = std::array{0.75, 1.25}};
+  SeededDraws draws({.seed = 1, .purpose = "kernel"});
+  const BlurKernel k = draw_blur_kernel(noisy, draws, "blur");
+  EXPECT_EQ(draws.record().entries.back().name, "blur.kernel_noise");
+  EXPECT_NEAR(sum(k), 1, 1e-12);
+  EXPECT_TRUE(k.line.empty());
+  const double sigma = std::get<double>(draws.record().entries[1].value);
+  const BlurKernel plain = bivariate_kernel(BlurProfile::gaussian, 9, {.sigma_x = sigma});
+  const double middle = at(k, 0, 0) / at(plain, 0, 0), beside = at(k, 1, 0) / at(plain, 1, 0);
+  EXPECT_NE(middle, beside);
+  EXPECT_GT(middle / beside, 0.75 / 1.25);
+  EXPECT_LT(middle / beside, 1.25 / 0.75);
 }
 
 TEST(Kernels, RefuseWhatCannotBe) {

@@ -1,3 +1,4 @@
+// The wide recipe, and what all recipes promise: results that depend on the draws alone.
 #include "degrade/recipe.h"
 
 #include <algorithm>
@@ -5,6 +6,8 @@
 #include <thread>
 
 #include <gtest/gtest.h>
+
+#include "tests/support/errors.h"
 
 namespace relume {
 namespace {
@@ -23,7 +26,7 @@ TEST(WideRecipe, GivesAPictureOfTheSameSizeInRange) {
   const Tensor gt = picture(70, 97);
   for (uint32_t sample = 0; sample < 12; ++sample) {
     SeededDraws draws(key(sample));
-    const Degraded pair = degrade_wide(gt, {}, draws);
+    const Degraded pair = degrade(gt, {}, draws);
     ASSERT_EQ(pair.lq.shape(), gt.shape());
     EXPECT_TRUE(equal(pair.gt, gt));
     for (int64_t i = 0; i < gt.numel(); ++i) ASSERT_TRUE(pair.lq.data<float>()[i] >= 0 && pair.lq.data<float>()[i] <= 1);
@@ -40,29 +43,62 @@ TEST(WideRecipe, DrawsInTheOrderOfTheReference) {
                                              "noise.sigma", "noise.grey", "noise.field", "jpeg.quality"}));
 }
 
-TEST(WideRecipe, SameKeySamePixelsOnAnyThreadAndByReplay) {
-  const Tensor gt = picture(64, 64);
-  const int samples = 16;
+class EveryRecipe : public testing::TestWithParam<const char*> {
+ protected:
+  const Recipe recipe_{.kind = GetParam()};
+};
+
+TEST_P(EveryRecipe, SameKeySamePixelsOnAnyThreadAndByReplay) {
+  const Tensor gt = picture(96, 104);
+  const int samples = 12;
   std::vector<Tensor> serial, threaded(samples), replayed;
   for (uint32_t i = 0; i < samples; ++i) {
     SeededDraws draws(key(i));
-    serial.push_back(degrade_wide(gt, {}, draws).lq);
+    serial.push_back(degrade(gt, recipe_, draws).lq);
     ReplayedDraws replay(draws.record());
-    replayed.push_back(degrade_wide(gt, {}, replay).lq);
-    EXPECT_EQ(replay.remaining(), 0u);
+    replayed.push_back(degrade(gt, recipe_, replay).lq);
+    replay.finish();
   }
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&, t] {
       for (int i = samples - 1 - t; i >= 0; i -= 4) {
         SeededDraws draws(key(uint32_t(i)));
-        threaded[size_t(i)] = degrade_wide(gt, {}, draws).lq;
+        threaded[size_t(i)] = degrade(gt, recipe_, draws).lq;
       }
     });
   for (std::thread& thread : threads) thread.join();
   for (size_t i = 0; i < samples; ++i) EXPECT_TRUE(equal(serial[i], threaded[i]) && equal(serial[i], replayed[i])) << i;
   EXPECT_FALSE(equal(serial[0], serial[1]));
 }
+
+TEST_P(EveryRecipe, StepsOneByOneAreTheWhole) {
+  const Tensor gt = picture(80, 72);
+  SeededDraws draws(key(1));
+  const Degradation degradation = draw_degradation(recipe_, 1, 80, 72, draws);
+  const Degraded whole = apply_degradation(degradation, gt);
+  Tensor x = whole.gt;
+  for (const Step& step : degradation.steps) {
+    EXPECT_FALSE(label(step).empty());
+    x = apply_step(step, x);
+  }
+  ASSERT_EQ(x.shape(), gt.shape());
+  double worst = 0;
+  for (int64_t i = 0; i < x.numel(); ++i)
+    worst = std::max(worst, std::abs(double(x.data<float>()[i]) - whole.lq.data<float>()[i]));
+  EXPECT_LE(worst, 1e-6);
+}
+
+TEST_P(EveryRecipe, AnotherRecipesRecordIsRefused) {
+  const Recipe other{.kind = recipe_.kind == "wide" ? "second_order" : "wide"};
+  SeededDraws draws(key(2));
+  draw_degradation(other, 1, 64, 64, draws);
+  ReplayedDraws replay(draws.record());
+  EXPECT_HAS(test::input_error([&] { draw_degradation(recipe_, 1, 64, 64, replay); }), "recipe it was made by");
+}
+
+INSTANTIATE_TEST_SUITE_P(Recipes, EveryRecipe, testing::Values("wide", "second_order", "shuffled"),
+                         [](const auto& recipe) { return std::string(recipe.param); });
 
 TEST(WideRecipe, AKeptSizeIsNotResized) {
   const WideRecipe demo{.blur_kernel_size = 11,
@@ -74,11 +110,9 @@ TEST(WideRecipe, AKeptSizeIsNotResized) {
                         .jpeg_range = {60, 95}};
   demo.validate();
   SeededDraws draws(key(0));
-  const WideDraw draw = draw_wide(demo, 33, 47, draws);
-  EXPECT_EQ(draw.small_height, 33);
-  EXPECT_EQ(draw.small_width, 47);
+  const std::vector<Step> steps = draw_wide(demo, 33, 47, draws);
   const Tensor x = picture(33, 47);
-  EXPECT_TRUE(apply(WideStage::downsample, x, draw).same_storage(x));
+  EXPECT_TRUE(apply_step(steps.at(1), x).same_storage(x)) << label(steps.at(1));
 }
 
 TEST(WideRecipe, ReadsItsConfiguration) {
@@ -93,8 +127,8 @@ TEST(WideRecipe, ReadsItsConfiguration) {
 
 TEST(WideRecipe, RefusesPicturesThatWouldVanish) {
   SeededDraws draws(key(0));
-  EXPECT_THROW(degrade_wide(picture(4, 4), {.downsample_range = {8, 12}}, draws), InputError);
-  EXPECT_THROW(degrade_wide(Tensor::empty({4, 4, 1}), {}, draws), InputError);
+  EXPECT_THROW(degrade(picture(4, 4), {.wide = {.downsample_range = {8, 12}}}, draws), InputError);
+  EXPECT_THROW(degrade(Tensor::empty({4, 4, 1}), {}, draws), InputError);
 }
 
 }  // namespace

@@ -1,0 +1,19 @@
+// The configurations that come with the project.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "degrade/recipe.h"
+
+namespace relume {
+
+// The folder that holds configs/: named by RELUME_SOURCE_DIR (the wrapper sets it), or the current folder.
+std::filesystem::path source_folder();
+
+// A degradation recipe: a file, or the name of one in configs/degrade ("second_order"), then `overrides` ("wide.noise_range=[0,
+// 5]"). InputError with the names there are.
+Recipe recipe_named(const std::string& name_or_file, const std::vector<std::string>& overrides = {});
+
+}  // namespace relume
