@@ -1,6 +1,7 @@
 #include "base/files.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -32,23 +33,25 @@ struct Descriptor {
   }
 };
 
-std::string lower_case(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
-  return text;
-}
-
-}  // namespace
-
-std::string read_file(const fs::path& path, int64_t limit) {
+// Opens a regular file for reading and gives its size.
+std::pair<int, int64_t> open_regular(const fs::path& path) {
   // O_NONBLOCK: opening a pipe must not wait for its writer; it is refused below.
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   RELUME_CHECK(file.value >= 0, path.string(), ": cannot open: ", reason(errno));
   struct stat facts {};
   RELUME_CHECK(::fstat(file.value, &facts) == 0, path.string(), ": cannot read its size: ", reason(errno));
   RELUME_CHECK(!S_ISDIR(facts.st_mode), path.string(), ": is a folder, expected a file");
   RELUME_CHECK(S_ISREG(facts.st_mode), path.string(), ": is not a regular file");
-  RELUME_CHECK(facts.st_size <= limit, path.string(), ": ", facts.st_size, " bytes, more than the ", limit, " allowed here");
-  std::string contents(size_t(facts.st_size), '\0');
+  return {std::exchange(file.value, -1), facts.st_size};
+}
+
+}  // namespace
+
+std::string read_file(const fs::path& path, int64_t limit) {
+  const auto [descriptor, size] = open_regular(path);
+  const Descriptor file{descriptor};
+  RELUME_CHECK(size <= limit, path.string(), ": ", size, " bytes, more than the ", limit, " allowed here");
+  std::string contents(size_t(size), '\0');
   size_t have = 0;
   while (have < contents.size()) {
     const ssize_t got = ::read(file.value, contents.data() + have, contents.size() - have);
@@ -60,6 +63,16 @@ std::string read_file(const fs::path& path, int64_t limit) {
   RELUME_CHECK(have == contents.size(), path.string(), ": ended after ", have, " of ", contents.size(),
                " bytes; it was cut while being read");
   return contents;
+}
+
+MappedFile map_file(const fs::path& path) {
+  const auto [descriptor, size] = open_regular(path);
+  const Descriptor file{descriptor};
+  if (size == 0) return {};
+  void* address = ::mmap(nullptr, size_t(size), PROT_READ, MAP_PRIVATE, file.value, 0);
+  if (address == MAP_FAILED) throw Error(path.string() + ": cannot be mapped into memory: " + reason(errno));
+  std::shared_ptr<void> memory(address, [bytes = size_t(size)](void* p) { ::munmap(p, bytes); });
+  return {std::move(memory), {static_cast<const char*>(address), size_t(size)}};
 }
 
 AtomicFile::AtomicFile(fs::path target) : target_(std::move(target)) {

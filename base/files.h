@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,15 @@ namespace relume {
 
 // The whole file. Throws InputError when it is missing, not a regular file, or larger than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, int64_t limit = int64_t(1) << 32);
+
+// A file's bytes, mapped read-only for as long as a copy of `memory` lives.
+struct MappedFile {
+  std::shared_ptr<void> memory;
+  std::string_view bytes;
+};
+
+// Maps a whole file. Throws InputError when it is missing or not a regular file.
+MappedFile map_file(const std::filesystem::path& path);
 
 // A file under a temporary name in the target's folder; commit() flushes, fsyncs and renames it into place. Without commit()
 // (an exception, an early return) the temporary file is removed and an existing target stays as it was.
@@ -24,6 +34,8 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
   void write(const void* data, size_t bytes);
   void write(std::string_view text) { write(text.data(), text.size()); }
+  // For libraries that write by name, in place of write(): they may truncate this file, not replace it.
+  const std::filesystem::path& temporary() const { return temporary_; }
   void commit();
 
  private:

@@ -19,6 +19,8 @@ std::vector<std::string> split(std::string_view text, char separator);  // "a,,b
 std::string join(std::span<const std::string> parts, std::string_view separator);
 bool glob_match(std::string_view pattern,
                 std::string_view text);     // '*' matches any run of characters, '?' one; dots are not special
+std::string lower_case(std::string text);   // ASCII letters only
+bool is_utf8(std::string_view text);        // well-formed as Unicode has it: no overlong forms, no surrogates
 std::string human_bytes(double bytes);      // "1.5 GB" (powers of 1000)
 std::string human_seconds(double seconds);  // "47 s", "3 min 20 s", "2 h 05 min"
 

@@ -10,6 +10,10 @@ namespace relume {
 
 void add_train(CLI::App& app);
 void add_restore(CLI::App& app);
+void add_degrade(CLI::App& app);
+void add_metrics(CLI::App& app);
+void add_pack(CLI::App& app);
+void add_scan(CLI::App& app);
 void add_parity(CLI::App& app);
 void add_demo(CLI::App& app);
 

@@ -65,6 +65,10 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   add_train(app);
   add_restore(app);
+  add_degrade(app);
+  add_metrics(app);
+  add_pack(app);
+  add_scan(app);
   add_parity(app);
   add_demo(app);
   try {

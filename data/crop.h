@@ -40,9 +40,9 @@ CropPlan plan_crop(int64_t height, int64_t width, const CropOptions& options, Ra
 Tensor apply_crop(const Tensor& image, int64_t size, const CropPlan& plan);
 
 Tensor cut(const Tensor& image, int64_t y, int64_t x, int64_t height,
-           int64_t width);                    // [H, W, C] -> [height, width, C], a copy
-// A picture whose long side exceeds max_side, reduced to it with Pillow's bicubic (antialiased); others, and with max_side 0 all,
-// as they are.
+           int64_t width);  // [H, W, C] -> [height, width, C], a copy
+// A picture whose long side exceeds max_side, reduced to it with Pillow's bicubic (antialiased); others, and with max_side 0
+// all, as they are.
 Tensor reduced_to_side(const Tensor& image, int64_t max_side);
 
 Tensor flip_horizontal(const Tensor& image);  // [H, W, C] mirrored left to right

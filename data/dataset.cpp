@@ -6,8 +6,6 @@
 #include <mutex>
 #include <utility>
 
-#include "base/files.h"
-#include "base/text.h"
 #include "data/crop.h"
 
 namespace relume {
@@ -89,39 +87,37 @@ int64_t PictureCache::decoded() const {
   return state_->decoded;
 }
 
-std::vector<std::filesystem::path> read_file_list(const std::filesystem::path& list) {
-  std::vector<std::filesystem::path> paths;
-  int line_number = 0;
-  for (std::string line : split(read_file(list), '\n')) {
-    ++line_number;
-    const size_t begin = line.find_first_not_of(" \t\r"), end = line.find_last_not_of(" \t\r");
-    if (begin == std::string::npos || line[begin] == '#') continue;
-    const std::filesystem::path path = list.parent_path() / line.substr(begin, end - begin + 1);
-    RELUME_CHECK(std::filesystem::is_regular_file(path), list.string(), ":", line_number, ": no such picture: ", path.string());
-    paths.push_back(path);
-  }
-  return paths;
-}
-
-FolderDataset::FolderDataset(const std::filesystem::path& folder_or_list, FolderDatasetOptions options)
-    : cache_(options.cache_bytes, options.limits, options.max_side) {
-  const std::string name = folder_or_list.string();
-  RELUME_CHECK(std::filesystem::exists(folder_or_list), name, ": no such folder or file list");
-  if (std::filesystem::is_directory(folder_or_list)) {
-    paths_ = list_files(folder_or_list, image_extensions(), true);
-    RELUME_CHECK(!paths_.empty(), name, ": no pictures in this folder or below it (looked for ", join(image_extensions(), ", "),
-                 ")");
-  } else {
-    paths_ = read_file_list(folder_or_list);
-    RELUME_CHECK(!paths_.empty(), name, ": this list names no pictures; it needs one path per line");
+FileDataset::FileDataset(const std::filesystem::path& source, const DatasetOptions& options)
+    : entries_(list_pictures(source)), cache_(options.cache_bytes, options.limits, options.max_side) {
+  for (const ListEntry& e : entries_) {
+    std::error_code error;
+    RELUME_CHECK(std::filesystem::is_regular_file(e.path, error), source.string(), ":", e.line,
+                 ": no such picture: ", e.path.string());
   }
 }
 
-const std::filesystem::path& FolderDataset::path(int64_t index) const {
+const ListEntry& FileDataset::entry(int64_t index) const {
   RELUME_CHECK(index >= 0 && index < size(), "dataset: picture ", index, " asked for, but there are ", size());
-  return paths_[size_t(index)];
+  return entries_[size_t(index)];
 }
 
-Tensor FolderDataset::picture(int64_t index) { return cache_.get(path(index)); }
+Captions FileDataset::captions(int64_t index) const {
+  const ListEntry& e = entry(index);
+  return e.captions ? *e.captions : captions_beside(e.path);
+}
+
+PackDataset::PackDataset(const std::filesystem::path& path, const DatasetOptions& options)
+    : pack_(path), max_side_(options.max_side) {
+  RELUME_CHECK(pack_.size() > 0, path.string(), ": holds no picture");
+}
+
+Tensor PackDataset::picture(int64_t index) { return reduced_to_side(pack_.picture(index), max_side_); }
+
+std::unique_ptr<PictureDataset> open_dataset(const std::filesystem::path& source, const DatasetOptions& options) {
+  std::error_code error;
+  if (is_pack_name(source) && !std::filesystem::is_directory(source, error))
+    return std::make_unique<PackDataset>(source, options);
+  return std::make_unique<FileDataset>(source, options);
+}
 
 }  // namespace relume

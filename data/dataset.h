@@ -1,4 +1,4 @@
-// Pictures of a folder or of a list, decoded once.
+// Pictures to learn from, and their captions: a folder, a list of files, or a pack, behind one interface.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "data/file_list.h"
 #include "data/image.h"
+#include "data/pack/pack.h"
 
 namespace relume {
 
@@ -28,30 +30,56 @@ class PictureCache {
   std::unique_ptr<State> state_;
 };
 
-// Paths of a text file, one per line; blank lines and lines beginning with # are ignored, relative paths count from the file's
-// folder. Throws InputError with file and line for a path that does not exist.
-std::vector<std::filesystem::path> read_file_list(const std::filesystem::path& list);
-
-struct FolderDatasetOptions {
+struct DatasetOptions {
   int64_t cache_bytes = int64_t(1) << 30;
   ImageLimits limits;
-  int64_t max_side = 0;  // longer pictures are reduced to this long side, once, when they are decoded; 0: never
+  int64_t max_side = 0;  // longer pictures are reduced to this long side when they are decoded (or read from a pack); 0: never
 };
 
-// The pictures of a folder (recursively, sorted by path: the same numbers on every machine) or of a file list (in its order).
-class FolderDataset {
+// Any number of threads.
+class PictureDataset {
  public:
-  // Throws InputError when there is no such folder or file, or no picture in it.
-  explicit FolderDataset(const std::filesystem::path& folder_or_list, FolderDatasetOptions options = {});
+  virtual ~PictureDataset() = default;
+  virtual int64_t size() const = 0;
+  virtual std::string name(int64_t index) const = 0;   // for messages: a path, or pack, index and path
+  virtual Tensor picture(int64_t index) = 0;           // u8 [H, W, 3], shared: not to be written to
+  virtual Captions captions(int64_t index) const = 0;  // empty texts where there are none
+};
 
-  int64_t size() const { return int64_t(paths_.size()); }
-  const std::filesystem::path& path(int64_t index) const;
-  Tensor picture(int64_t index);  // u8 [H, W, 3], shared: not to be written to; any thread
-  const PictureCache& cache() const { return cache_; }
+// Opens a folder (recursively, sorted by path: the same numbers on every machine), a file list (data/file_list.h, in its order)
+// or a pack (a file named .h5 or .hdf5, in its order). Throws InputError when it is missing, damaged or without a picture.
+std::unique_ptr<PictureDataset> open_dataset(const std::filesystem::path& source, const DatasetOptions& options = {});
+
+// Pictures in files of their own: a folder or a file list.
+class FileDataset : public PictureDataset {
+ public:
+  explicit FileDataset(const std::filesystem::path& folder_or_list, const DatasetOptions& options = {});
+
+  int64_t size() const override { return int64_t(entries_.size()); }
+  std::string name(int64_t index) const override { return path(index).string(); }
+  Tensor picture(int64_t index) override { return cache_.get(path(index)); }
+  Captions captions(int64_t index) const override;
+  const std::filesystem::path& path(int64_t index) const { return entry(index).path; }
 
  private:
-  std::vector<std::filesystem::path> paths_;
+  const ListEntry& entry(int64_t index) const;
+  std::vector<ListEntry> entries_;
   PictureCache cache_;
+};
+
+// Pictures of a pack. Nothing is cached but what the system caches of the file.
+class PackDataset : public PictureDataset {
+ public:
+  explicit PackDataset(const std::filesystem::path& path, const DatasetOptions& options = {});
+
+  int64_t size() const override { return pack_.size(); }
+  std::string name(int64_t index) const override { return pack_.name(index); }
+  Tensor picture(int64_t index) override;
+  Captions captions(int64_t index) const override { return pack_.captions(index); }
+
+ private:
+  Pack pack_;
+  int64_t max_side_;
 };
 
 }  // namespace relume

@@ -2,18 +2,20 @@
 
 #include <numeric>
 
-#include "tensor/core/philox.h"
-
 namespace relume {
+
+std::vector<uint32_t> shuffled_order(const RandomKey& key, int64_t n) {
+  RELUME_CHECK(n >= 0 && n <= std::numeric_limits<uint32_t>::max(), "shuffled_order: cannot order ", n, " samples");
+  std::vector<uint32_t> order(static_cast<size_t>(n));
+  std::iota(order.begin(), order.end(), 0u);
+  RandomStream random(key);
+  for (int64_t i = n - 1; i > 0; --i) std::swap(order[size_t(i)], order[size_t(random.below(i + 1))]);
+  return order;
+}
 
 std::vector<uint32_t> epoch_order(uint64_t seed, int64_t epoch, int64_t n) {
   RELUME_CHECK(epoch >= 0 && epoch <= std::numeric_limits<uint32_t>::max(), "epoch_order: there is no epoch ", epoch);
-  RELUME_CHECK(n >= 0 && n <= std::numeric_limits<uint32_t>::max(), "epoch_order: cannot order ", n, " samples");
-  std::vector<uint32_t> order(static_cast<size_t>(n));
-  std::iota(order.begin(), order.end(), 0u);
-  RandomStream random({.seed = seed, .purpose = "epoch_order", .step = uint32_t(epoch)});
-  for (int64_t i = n - 1; i > 0; --i) std::swap(order[size_t(i)], order[size_t(random.below(i + 1))]);
-  return order;
+  return shuffled_order({.seed = seed, .purpose = "epoch_order", .step = uint32_t(epoch)}, n);
 }
 
 SampleOrder::SampleOrder(uint64_t seed, int64_t dataset_size) : seed_(seed), size_(dataset_size) {

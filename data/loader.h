@@ -1,5 +1,15 @@
 // Batches prepared ahead by threads. What a sample holds depends on (seed, step, index) alone, never on threads or timing: the
 // callback draws from RandomStreams keyed so (design D5), and batches are handed over strictly in order.
+//
+// Position and ranks. Everything a run draws is numbered by (step, index), index counting the samples of one step over all
+// ranks: rank r of `world` makes index r * batch_size .. (r + 1) * batch_size - 1. A run that asks SampleOrder for the sample
+// step * world * batch_size + index therefore parts every epoch exactly: each picture once, whatever world and batch size.
+// Where an epoch is no multiple of a step's samples, the step that straddles its end takes the rest of it and the beginning of
+// the next; nothing is lost or doubled. A loader's position is one number, the step to be delivered next; what was prepared
+// ahead is not part of it, and a loader that begins there delivers exactly the rest.
+//
+// Memory: at most prefetch * batch_size samples are held or in work, besides what the consumer keeps of the last batch; at most
+// `threads` pictures are being decoded, and the data set's cache has a bound in bytes of its own.
 #pragma once
 
 #include <chrono>
@@ -17,15 +27,17 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tensor/core/philox.h"
 #include "tensor/core/serial.h"
 
 namespace relume {
 
-// The dataset indices 0..n-1 in the order of one epoch: a Fisher-Yates shuffle drawn from (seed, "epoch_order", epoch).
+// 0..n-1 in random order: a Fisher-Yates shuffle drawn from the stream of `key`.
+std::vector<uint32_t> shuffled_order(const RandomKey& key, int64_t n);
+// The dataset indices in the order of one epoch, drawn from (seed, "epoch_order", epoch).
 std::vector<uint32_t> epoch_order(uint64_t seed, int64_t epoch, int64_t n);
 
-// Maps the samples of a run, counted from 0 through all epochs, to dataset indices. Any thread. A run's position is one number,
-// so a resumed run goes on where it stopped, and ranks that take every k-th sample part an epoch exactly.
+// Maps the samples of a run, counted from 0 through all epochs, to dataset indices. Any thread.
 class SampleOrder {
  public:
   SampleOrder(uint64_t seed, int64_t dataset_size);
@@ -40,11 +52,12 @@ class SampleOrder {
 };
 
 struct LoaderOptions {
-  int64_t batch_size = 1;
+  int64_t batch_size = 1;  // of this rank
   int threads = 1;
   int64_t prefetch = 2;  // batches held ready or in work at most, at least 1
   int64_t first_step = 0;
   int64_t end_step = std::numeric_limits<int64_t>::max();  // first step not to be prepared
+  int64_t rank = 0, world = 1;                             // which of how many loaders this is
 };
 
 template <class Sample> struct LoadedBatch {
@@ -52,7 +65,7 @@ template <class Sample> struct LoadedBatch {
   std::vector<Sample> samples;  // in the order of their index
 };
 
-// Calls make_sample(step, index), index 0 .. batch_size-1, on its own threads.
+// Calls make_sample(step, index), index rank * batch_size .. (rank + 1) * batch_size - 1, on its own threads.
 template <class Sample> class Loader {
  public:
   using MakeSample = std::function<Sample(int64_t step, int64_t index)>;
@@ -65,6 +78,8 @@ template <class Sample> class Loader {
     RELUME_CHECK(options.batch_size >= 1 && options.threads >= 1 && options.prefetch >= 1, "loader: batch_size ",
                  options.batch_size, ", threads ", options.threads, " and prefetch ", options.prefetch,
                  " must all be at least 1");
+    RELUME_CHECK(options.rank >= 0 && options.rank < options.world && options.first_step >= 0, "loader: rank ", options.rank,
+                 " of ", options.world, " from step ", options.first_step, " is impossible");
     try {
       for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { work(); });
     } catch (...) {
@@ -76,6 +91,8 @@ template <class Sample> class Loader {
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
+  // The step that next() delivers: to be saved, and given to another loader as first_step.
+  int64_t position() const { return front_step_; }
   bool at_end() const { return front_step_ >= options_.end_step; }
 
   // The batch of the next step; waits until it is complete. Rethrows what make_sample threw for it (the lowest index, if
@@ -146,7 +163,7 @@ template <class Sample> class Loader {
       std::optional<Sample> sample;
       std::exception_ptr error;
       try {
-        sample.emplace(make_sample_(step, index));
+        sample.emplace(make_sample_(step, options_.rank * options_.batch_size + index));
       } catch (...) {
         error = std::current_exception();
       }

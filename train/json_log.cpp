@@ -12,7 +12,8 @@ JsonLog::JsonLog(const std::filesystem::path& path) : path_(path), out_(path, st
 }
 
 void JsonLog::write(const nlohmann::ordered_json& line) {
-  out_ << line.dump() << std::endl;
+  // Names of files may be any bytes.
+  out_ << line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << std::endl;
   if (!out_) throw Error(path_.string() + ": cannot be written: " + std::strerror(errno) + "; free some space and start again");
 }
 

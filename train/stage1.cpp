@@ -11,7 +11,7 @@
 #include "base/progress.h"
 #include "base/version.h"
 #include "data/checkpoint/safetensors.h"
-#include "data/metrics.h"
+#include "data/metrics/similarity.h"
 #include "layers/drop_path.h"
 #include "train/adamw.h"
 #include "train/json_log.h"
@@ -77,6 +77,7 @@ class Stage1Run {
     for (step_ = 0; step_ < steps_; ++step_) {
       if (step_ % config_.train.validate_every == 0) validate();
       const Batch batch = next_batch();
+      report_skipped();
       const double rate = config_.train.lr * schedule(config_.train, step_, double(step_) / double(steps_));
       const double loss = train_step(batch, rate);
       note(loss, rate, progress);
@@ -116,6 +117,13 @@ class Stage1Run {
         e.add_context(fmt::format("met after step {}; the weights of that step are in {}", step_, checkpoint(step_).string()));
       }
       throw;
+    }
+  }
+
+  void report_skipped() {
+    for (const BadPicture& picture : batches_.take_skipped()) {
+      fmt::print(stderr, "skipped {}\n", to_string(picture));
+      log_.write({{"step", step_ + 1}, {"skipped", picture.name}, {"reason", picture.reason}});
     }
   }
 

@@ -9,7 +9,7 @@
 namespace relume {
 
 struct Stage1DataConfig {
-  std::string pictures;    // a folder, or a text file with one path per line
+  std::string pictures;    // a folder, a list of files (.txt, .csv, .jsonl) or a pack (.h5)
   std::string validation;  // the same; empty: no validation
   std::string crop = "center";
   int64_t size = 512;
@@ -17,16 +17,26 @@ struct Stage1DataConfig {
   int64_t max_side = 0;
   int threads = 2;
   double cache_gb = 1;
+  std::string bad_pictures = "skip";
+  double bad_rate = 0.01;
+  bool shared_draws = false;
+  int64_t pair_pool = 0;
 
   void fields(auto&& v) {
-    v("pictures", pictures, Required{}, "folder of pictures to train on, or a text file with one path per line");
-    v("validation", validation, "folder or list of held-out pictures; empty: no validation");
+    v("pictures", pictures, Required{}, "folder of pictures to train on, a list of files (.txt, .csv, .jsonl) or a pack (.h5)");
+    v("validation", validation, "folder, list or pack of held-out pictures; empty: no validation");
     v("crop", crop, OneOf{{"none", "center", "random", "patch"}}, "how a square is taken from a picture");
     v("size", size, Range{8, 8192}, "side of that square in pixels");
     v("flip", flip, "mirror half of the squares");
     v("max_side", max_side, Range{0, 65535}, "reduce larger pictures to this long side when they are read; 0: never");
     v("threads", threads, Range{1, 256}, "threads that prepare batches");
     v("cache_gb", cache_gb, Range{0, 1e6}, "memory for decoded pictures in gigabytes");
+    v("bad_pictures", bad_pictures, OneOf{{"skip", "stop"}},
+      "what to do where a picture is damaged or too small: take another one and log it, or end the training");
+    v("bad_rate", bad_rate, Range{0, 1},
+      "fraction of the pictures that may be skipped before the training ends (10 always may)");
+    v("shared_draws", shared_draws, "draw once for a batch what the second-order recipe's reference shares within it");
+    v("pair_pool", pair_pool, Range{0, 1e6}, "pairs in the pool that mixes batches of shared draws, e.g. 256; 0: no pool");
   }
 };
 
@@ -67,7 +77,7 @@ struct Stage1Config {
   int64_t seed = 231;
   SwinIRConfig model;
   Stage1DataConfig data;
-  WideRecipe degradation;
+  Recipe degradation;
   Stage1TrainConfig train;
 
   void fields(auto&& v) {
@@ -81,6 +91,12 @@ struct Stage1Config {
   }
   void validate() const {
     RELUME_CHECK(!output.empty(), "output is empty; name a folder");
+    RELUME_CHECK(data.bad_rate > 0 || data.bad_pictures == "stop",
+                 "data.bad_rate 0 allows no bad picture; say data.bad_pictures=stop");
+    RELUME_CHECK(!data.shared_draws || degradation.kind == "second_order",
+                 "data.shared_draws is for the second-order recipe; set degradation.kind=second_order");
+    RELUME_CHECK(data.pair_pool == 0 || (data.shared_draws && data.pair_pool % train.batch_size == 0), "data.pair_pool ",
+                 data.pair_pool, " needs data.shared_draws=true and must be a multiple of train.batch_size ", train.batch_size);
     RELUME_CHECK(model.output_is_input_size(),
                  "stage one learns at the size of its input: model.unshuffle must be on, or model.sf 1");
     const int multiple = model.unshuffle ? model.sf * model.window_size : model.outer_unshuffle;

@@ -4,16 +4,10 @@
 #include "base/files.h"
 #include "base/text.h"
 
-#include <nlohmann/json.hpp>
-
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
 #include <set>
@@ -46,23 +40,6 @@ const FileType* find_type(const std::string& name) {
 }
 const char* file_name_of(DType dtype) {
   return std::find_if(std::begin(file_types), std::end(file_types), [&](const FileType& t) { return t.dtype == dtype; })->name;
-}
-
-// Maps a whole regular file read-only; the mapping ends with the last copy of the pointer.
-std::shared_ptr<void> map_file(const std::filesystem::path& path, uint64_t& bytes) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  RELUME_CHECK(descriptor >= 0, path.string(), ": cannot be opened (", std::strerror(errno), ")");
-  struct stat status {};
-  const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
-  bytes = regular ? uint64_t(status.st_size) : 0;
-  void* address = bytes > 0 ? ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0) : nullptr;
-  const int reason = errno;
-  ::close(descriptor);
-  RELUME_CHECK(regular, path.string(), ": not a regular file");
-  if (address == MAP_FAILED) throw Error(path.string() + ": cannot be mapped into memory (" + std::strerror(reason) + ")");
-  return {address, [bytes](void* p) {
-            if (p) ::munmap(p, bytes);
-          }};
 }
 
 // One entry of the header, checked on its own.
@@ -183,10 +160,11 @@ class HeaderReader {
 
 SafetensorsFile::SafetensorsFile(std::filesystem::path path) : path_(std::move(path)) {
   const std::string where = path_.string();
-  uint64_t bytes = 0;
-  map_ = map_file(path_, bytes);
+  const MappedFile file = map_file(path_);
+  const uint64_t bytes = file.bytes.size();
+  map_ = file.memory;
   RELUME_CHECK(bytes >= 8, where, ": not a safetensors file (", bytes, " bytes; the header length alone takes 8)");
-  const char* begin = static_cast<const char*>(map_.get());
+  const char* begin = file.bytes.data();
   uint64_t header = 0;
   std::memcpy(&header, begin, 8);
   RELUME_CHECK(header <= max_header, where, ": not a safetensors file (header length ", header, ", at most ", max_header,

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <fstream>
 
 #include "base/error.h"
 
@@ -179,6 +180,27 @@ TEST_F(Files, MakeFolderRefusesAFile) {
   EXPECT_EQ(error_of<Error>([&] { make_folder(folder / "a" / "b"); }).substr(0, (folder / "a" / "b").string().size() + 26),
             (folder / "a" / "b").string() + ": cannot create the folder");
   EXPECT_NE(error_of<Error>([&] { make_folder(folder / "a"); }), "no error");
+}
+
+TEST_F(Files, AMappingOutlivesTheNameOfItsFile) {
+  write_file_atomically(folder / "a", "mapped");
+  write_file_atomically(folder / "empty", "");
+  const MappedFile file = map_file(folder / "a");
+  fs::remove(folder / "a");
+  EXPECT_EQ(file.bytes, "mapped");
+  EXPECT_EQ(map_file(folder / "empty").bytes, "");
+  EXPECT_EQ(error_of<InputError>([&] { map_file(folder); }), folder.string() + ": is a folder, expected a file");
+  EXPECT_EQ(error_of<InputError>([&] { map_file(folder / "a"); }),
+            (folder / "a").string() + ": cannot open: No such file or directory");
+}
+
+TEST_F(Files, ALibraryMayWriteByTheTemporaryName) {
+  AtomicFile file(folder / "a");
+  std::ofstream(file.temporary()) << "by name";
+  EXPECT_FALSE(fs::exists(folder / "a"));
+  file.commit();
+  EXPECT_EQ(read_file(folder / "a"), "by name");
+  EXPECT_EQ(names(), std::vector<std::string>{"a"});
 }
 
 }  // namespace

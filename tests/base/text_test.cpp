@@ -89,5 +89,15 @@ TEST(HumanSeconds, RoundsWithoutASixtiethSecond) {
   EXPECT_EQ(human_seconds(1.0 / 0.0), "unknown");
 }
 
+TEST(Text, Utf8IsWellFormedUnicode) {
+  for (const std::string good : {"", "a", "gr\xC3\xBCn", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xF4\x8F\xBF\xBF"})
+    EXPECT_TRUE(is_utf8(good)) << good;
+  for (const std::string bad :
+       {"\xFF", "\x80", "\xC3", "\xC3(", "\xC0\xAF", "\xE0\x80\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF0\x9F\x98"})
+    EXPECT_FALSE(is_utf8(bad)) << bad.size();
+}
+
+TEST(Text, LowerCaseChangesAsciiOnly) { EXPECT_EQ(lower_case("A.\xC3\x84.JpEg"), "a.\xC3\x84.jpeg"); }
+
 }  // namespace
 }  // namespace relume

@@ -1,18 +1,16 @@
 // The command as its users meet it: exit codes, one message, nothing half-written (design D11).
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <fcntl.h>
 
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/files.h"
 #include "base/version.h"
 #include "data/checkpoint/safetensors.h"
+#include "data/metrics/similarity.h"
+#include "tests/support/command.h"
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
 #include "tests/support/pictures.h"
@@ -24,43 +22,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Ended {
-  int code = -1;
-  std::string out, err;
-};
-
-class Command : public testing::Test {
+class Command : public CommandTest {
  protected:
   void SetUp() override {
-    const char* command = std::getenv("RELUME_COMMAND");
-    if (!command) GTEST_SKIP() << "RELUME_COMMAND is not set to the built command";
-    command_ = command;
+    CommandTest::SetUp();
+    if (IsSkipped()) return;
     write_pictures(folder_ / "pictures", 2);
     config_ = small_training(folder_.path());
     config_.train.steps = 2;
   }
-
-  pid_t start(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), command_);
-    std::vector<char*> argv;
-    for (std::string& a : arguments) argv.push_back(a.data());
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    for (const auto& [descriptor, name] : {std::pair{STDOUT_FILENO, "stdout"}, std::pair{STDERR_FILENO, "stderr"}})
-      posix_spawn_file_actions_addopen(&actions, descriptor, (folder_ / name).c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    pid_t process = 0;
-    const int error = posix_spawn(&process, command_.c_str(), &actions, nullptr, argv.data(), environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (error != 0) throw Error(command_ + " cannot be started");
-    return process;
-  }
-  Ended end(pid_t process) {
-    int status = 0;
-    waitpid(process, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(folder_ / "stdout"), read_file(folder_ / "stderr")};
-  }
-  Ended run(const std::vector<std::string>& arguments) { return end(start(arguments)); }
 
   std::string config_file() {
     write_file_atomically(folder_ / "config.yaml", to_yaml(config_));
@@ -89,8 +59,6 @@ class Command : public testing::Test {
     write_file_atomically(folder_ / name, std::string_view(whole).substr(0, whole.size() / 2));
   }
 
-  TemporaryFolder folder_;
-  std::string command_;
   Stage1Config config_;
 };
 
@@ -176,6 +144,54 @@ TEST_F(Command, TrainsAndRestores) {
   EXPECT_EQ(again.code, 2);
   EXPECT_HAS(again.err, "already holds trained weights");
   EXPECT_TRUE(fs::exists(folder_ / "out/final.safetensors"));
+}
+
+TEST_F(Command, MeasuresPicturesAgainstOthers) {
+  make_folder(folder_ / "truth/sub");
+  fs::copy_file(folder_ / "pictures/0.png", folder_ / "truth/0.png");
+  write_png(folder_ / "truth/1.png", natural_picture(36, 40, 9));
+  const Ended e = run({"metrics", folder_ / "pictures", folder_ / "truth", "--crop", "2", "--json", folder_ / "scores.json",
+                       "--csv", folder_ / "scores.csv"});
+  ASSERT_EQ(e.code, 0) << e.err;
+  EXPECT_HAS(e.out, "PSNR RGB: 1 infinite, not in the mean");
+  EXPECT_HAS(e.out, "# crop: 2 pixels at every border");
+  const double expected = psnr_exact(read_image(folder_ / "pictures/1.png"), read_image(folder_ / "truth/1.png"), {.crop = 2});
+  const auto json = nlohmann::json::parse(read_file(folder_ / "scores.json"));
+  EXPECT_EQ(json["pictures"][0]["name"], "0");
+  EXPECT_EQ(json["pictures"][0]["psnr_rgb"], "inf");
+  EXPECT_EQ(json["pictures"][0]["ssim_y"], 1.0);
+  EXPECT_EQ(json["pictures"][1]["psnr_rgb"].get<double>(), expected);
+  EXPECT_TRUE(json["pictures"][1]["niqe"].is_null()) << "too small for a block";
+  EXPECT_EQ(json["mean"]["psnr_rgb"].get<double>(), expected);
+  EXPECT_HAS(read_file(folder_ / "scores.csv"), "\n\"0\",inf,inf,1,1,,\n");
+
+  write_png(folder_ / "large.png", natural_picture(200, 200, 4));
+  const Ended alone = run({"metrics", folder_ / "large.png"});
+  EXPECT_EQ(alone.code, 0) << alone.err;
+  EXPECT_HAS(alone.out, "NIQE");
+  EXPECT_EQ(occurrences(alone.out, "PSNR"), 0) << alone.out;
+}
+
+TEST_F(Command, MeasuresTheOthersWhenAPictureCannotBe) {
+  write_pictures(folder_ / "truth", 3);
+  fs::copy_file(folder_ / "pictures/0.png", folder_ / "pictures/4.png");
+  write_png(folder_ / "truth/1.png", natural_picture(36, 41, 1));
+  write_png(folder_ / "truth/4.png", natural_picture(36, 40, 1));
+  truncate("truth/4.png");
+  const Ended e = run({"metrics", folder_ / "pictures", folder_ / "truth", "--csv", folder_ / "scores.csv"});
+  EXPECT_EQ(e.code, 2);
+  EXPECT_HAS(e.err, "relume: 3 of 4 pictures could not be measured\n");
+  EXPECT_HAS(e.err, "pictures/1.png: 40x36 pixels, but ");
+  EXPECT_HAS(e.err, "truth/2.png: no picture of this name in ");
+  EXPECT_HAS(e.err, "truth/4.png: truncated PNG");
+  EXPECT_HAS(e.out, "\n0");
+  EXPECT_HAS(read_file(folder_ / "scores.csv"), "\"mean\"");
+
+  EXPECT_HAS(refused({"metrics", folder_ / "pictures", folder_ / "truth/0.png"}), "one is a folder, the other is not");
+  EXPECT_HAS(refused({"metrics", folder_ / "absent"}), "absent: no such file or folder");
+  EXPECT_HAS(refused({"metrics", folder_ / "pictures/0.png", "--crop", "18"}), "a border of 18 pixels leaves nothing");
+  EXPECT_HAS(refused({"metrics", folder_ / "pictures/0.png", "--ssim", "box"}), "box not in {gauss,uniform}");
+  EXPECT_HAS(refused({"metrics", folder_ / "pictures/0.png", folder_ / "truth/1.png"}), "pairs must be of one size");
 }
 
 TEST_F(Command, AnInterruptedTrainingSavesItsWeights) {

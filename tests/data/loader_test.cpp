@@ -118,6 +118,64 @@ TEST(Loader, MeasuresWaiting) {
   EXPECT_GT(loader.total_wait_seconds(), 0.2);
 }
 
+// Dataset indices that ranks of a world deliver for the steps begin .. end - 1, in the order of the samples.
+std::vector<int64_t> delivered(int64_t world, int64_t batch, int64_t begin, int64_t end, int64_t dataset) {
+  SampleOrder order(11, dataset);
+  std::vector<std::unique_ptr<Loader<int64_t>>> ranks;
+  for (int64_t rank = 0; rank < world; ++rank)
+    ranks.push_back(std::make_unique<Loader<int64_t>>(LoaderOptions{.batch_size = batch,
+                                                                    .threads = 2,
+                                                                    .prefetch = 3,
+                                                                    .first_step = begin,
+                                                                    .end_step = end,
+                                                                    .rank = rank,
+                                                                    .world = world},
+                                                      [&order, world, batch](int64_t step, int64_t index) {
+                                                        std::this_thread::sleep_for(std::chrono::microseconds(index * 20));
+                                                        return order.index_of(step * world * batch + index);
+                                                      }));
+  std::vector<int64_t> indices;
+  for (int64_t step = begin; step < end; ++step)
+    for (const auto& loader : ranks)
+      for (const int64_t index : loader->next().samples) indices.push_back(index);
+  return indices;
+}
+
+TEST(Loader, RanksPartEveryEpochExactly) {
+  // 23 pictures: no multiple of any step's samples, so that steps straddle the ends of epochs.
+  const std::vector<int64_t> alone = delivered(1, 6, 0, 23, 23);
+  for (const auto& [world, batch] : {std::pair<int64_t, int64_t>{2, 3}, {3, 2}, {6, 1}})
+    EXPECT_EQ(delivered(world, batch, 0, 23, 23), alone) << world << " ranks together deliver what one would";
+  for (size_t epoch = 0; epoch < 6; ++epoch) {
+    std::vector<int64_t> seen(alone.begin() + int64_t(epoch) * 23, alone.begin() + int64_t(epoch + 1) * 23);
+    std::ranges::sort(seen);
+    for (int64_t i = 0; i < 23; ++i) EXPECT_EQ(seen[size_t(i)], i) << "epoch " << epoch;
+  }
+  EXPECT_THROW(Loader<int>({.rank = 2, .world = 2}, [](int64_t, int64_t) { return 1; }), InputError);
+}
+
+TEST(Loader, APositionContinuesExactly) {
+  const std::vector<int64_t> whole = delivered(1, 4, 0, 30, 23);
+  for (const int64_t stop : {0, 1, 5, 6, 17, 29}) {  // within, at and across the ends of epochs
+    SampleOrder order(11, 23);
+    const auto make = [&order](int64_t step, int64_t index) { return order.index_of(step * 4 + index); };
+    std::vector<int64_t> got;
+    int64_t position = -1;
+    {
+      Loader<int64_t> loader({.batch_size = 4, .threads = 3, .prefetch = 5, .end_step = 30}, make);
+      for (int64_t step = 0; step < stop; ++step)
+        for (const int64_t index : loader.next().samples) got.push_back(index);
+      std::this_thread::sleep_for(milliseconds(5));  // batches ahead are ready or in work now
+      position = loader.position();
+    }
+    EXPECT_EQ(position, stop);
+    Loader<int64_t> loader({.batch_size = 4, .threads = 2, .prefetch = 2, .first_step = position, .end_step = 30}, make);
+    while (!loader.at_end())
+      for (const int64_t index : loader.next().samples) got.push_back(index);
+    EXPECT_EQ(got, whole) << "stopped before step " << stop;
+  }
+}
+
 TEST(Loader, RefusesNonsense) {
   EXPECT_THROW(Loader<int>({.threads = 0}, [](int64_t, int64_t) { return 1; }), InputError);
   EXPECT_THROW(Loader<int>({.batch_size = 0}, [](int64_t, int64_t) { return 1; }), InputError);

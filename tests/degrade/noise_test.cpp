@@ -6,8 +6,8 @@
 #include <cmath>
 #include <map>
 
-#include "tests/support/threads.h"
 #include "tensor/kernels/random.h"
+#include "tests/support/threads.h"
 
 namespace relume {
 namespace {

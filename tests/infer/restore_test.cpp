@@ -12,24 +12,18 @@
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
 #include "tests/support/pictures.h"
+#include "tests/support/small_network.h"
 
 namespace relume::test {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Keeps the size of its input and pads to 8; not the identity.
-SwinIRConfig small_network() {
-  return {.img_size = 8,
-          .in_chans = 12,
-          .embed_dim = 8,
-          .depths = {2},
-          .num_heads = {2},
-          .window_size = 4,
-          .sf = 1,
-          .upsampler = "",
-          .unshuffle = false,
-          .outer_unshuffle = 2};
+// Not the identity, as small_network() begins.
+SwinIRConfig changing_network() {
+  SwinIRConfig config = small_network();
+  config.zero_last = false;
+  return config;
 }
 
 void write_weights(const fs::path& path, const SwinIR& network, bool with_configuration = true) {
@@ -67,7 +61,7 @@ class Restore : public testing::Test {
     return {.input = folder_ / in, .output = folder_ / out, .weights = weights()};
   }
   TemporaryFolder folder_;
-  SwinIR network_{small_network()};
+  SwinIR network_{changing_network()};
 };
 
 TEST_F(Restore, PicturesArePaddedWithZerosAndCropped) {

@@ -12,6 +12,7 @@
 #include "layers/drop_path.h"
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
+#include "tests/support/small_network.h"
 
 namespace relume::test {
 namespace {
@@ -28,18 +29,9 @@ SwinIRConfig tiny() {
           .drop_path_rate = 0.4};
 }
 SwinIRConfig residual() {
-  return {.img_size = 8,
-          .in_chans = 12,
-          .embed_dim = 8,
-          .depths = {2},
-          .num_heads = {2},
-          .window_size = 4,
-          .sf = 1,
-          .upsampler = "",
-          .unshuffle = false,
-          .drop_path_rate = 0,
-          .outer_unshuffle = 2,
-          .zero_last = true};
+  SwinIRConfig config = test::small_network();
+  config.drop_path_rate = 0;
+  return config;
 }
 
 DropPathSource seeded_draws(uint64_t seed) {

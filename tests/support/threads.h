@@ -6,8 +6,8 @@
 
 #include <thread>
 
-#include "tests/support/numbers.h"
 #include "tensor/core/serial.h"
+#include "tests/support/numbers.h"
 
 namespace relume::test {
 

@@ -9,10 +9,12 @@
 #include "base/text.h"
 #include "data/checkpoint/safetensors.h"
 #include "data/loader.h"
+#include "data/pack/pack_writer.h"
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
 #include "tests/support/pictures.h"
 #include "tests/support/small_training.h"
+#include "train/stage1_data.h"
 
 namespace relume::test {
 namespace {
@@ -190,12 +192,14 @@ TEST_F(Stage1, RefusalsLeaveNothingBehind) {
   refused([&](Stage1Config& c) { c.data.pictures = (folder_ / "cut").string(); }, "cut/0.png: truncated PNG");
   refused([&](Stage1Config& c) { c.data.validation = (folder_ / "cut").string(); }, "cut/0.png: truncated PNG");
   refused([&](Stage1Config& c) { c.data.validation = (folder_ / "speck").string(); }, "speck/0.png: 40 x 1 pixels are too few");
+  refused([&](Stage1Config& c) { c.data.bad_rate = 0; }, "say data.bad_pictures=stop");
   refused([&](Stage1Config& c) { c.data.size = 17; }, "data.size 17 is no multiple of 2");
   refused([&](Stage1Config& c) { c.model.sf = 2; }, "model.unshuffle must be on, or model.sf 1");
 }
 
 TEST_F(Stage1, APictureThatFailsLaterDoesNotCostWhatWasLearnt) {
   config_.train.batch_size = 1;
+  config_.data.bad_pictures = "stop";
   const uint32_t sixth = epoch_order(uint64_t(config_.seed), 0, 8)[5];
   write_pictures(folder_ / "pictures", 8);
   write_png(folder_ / "pictures" / (std::to_string(sixth) + ".png"), natural_picture(15, 40, 1));
@@ -203,6 +207,43 @@ TEST_F(Stage1, APictureThatFailsLaterDoesNotCostWhatWasLearnt) {
   EXPECT_HAS(message, "is too small for patches");
   EXPECT_HAS(message, "\n  met after step 5; the weights of that step are in ");
   EXPECT_EQ(written(), (std::vector<std::string>{"checkpoints/0000005.safetensors", "config.yaml", "log.jsonl"}));
+}
+
+TEST_F(Stage1, BadPicturesAreReplacedAndLoggedOnce) {
+  config_.train.steps = 8;
+  write_pictures(folder_ / "pictures", 8);
+  write_file_atomically(folder_ / "pictures/2.png", "broken");
+  write_png(folder_ / "pictures/5.png", natural_picture(12, 40, 1));
+  const std::string first = weights(config_, "a");
+  std::vector<std::string> skipped;
+  config_.output = (folder_ / "a").string();
+  for (const nlohmann::json& line : log())
+    if (line.contains("skipped"))
+      skipped.push_back(line.at("skipped").get<std::string>() + "|" + line.at("reason").get<std::string>());
+  ASSERT_EQ(skipped.size(), 2u) << "32 samples of eight pictures meet both, each four times";
+  std::ranges::sort(skipped);
+  EXPECT_HAS(skipped[0], "2.png|");
+  EXPECT_HAS(skipped[0], "not a picture");
+  EXPECT_HAS(skipped[1], "5.png: picture of 40x12 pixels is too small");
+  config_.data.threads = 3;
+  EXPECT_TRUE(weights(config_, "b") == first) << "replacements must not depend on threads";
+}
+
+TEST_F(Stage1, TooManyBadPicturesEndIt) {
+  write_pictures(folder_ / "pictures", 12);
+  for (int i = 1; i < 12; ++i) write_file_atomically(folder_ / ("pictures/" + std::to_string(i) + ".png"), "broken");
+  EXPECT_HAS(input_error([&] { train_stage1(config_); }), "\n  11 of 12 pictures cannot be used, more than the 1 % allowed");
+  config_.data.bad_rate = 1;
+  config_.output = (folder_ / "all").string();
+  EXPECT_EQ(train_stage1(config_).steps, 30) << "one good picture is enough for who insists";
+}
+
+TEST_F(Stage1, APackTrainsAsItsFolderDoes) {
+  config_.train.steps = 4;
+  const std::string folder = weights(config_, "a");
+  write_pack({.input = folder_ / "pictures", .output = folder_ / "pack.h5"});
+  config_.data.pictures = (folder_ / "pack.h5").string();
+  EXPECT_TRUE(weights(config_, "b") == folder);
 }
 
 TEST_F(Stage1, ALossThatIsNoNumberIsAnErrorWithARemedy) {
@@ -215,6 +256,35 @@ TEST_F(Stage1, ALossThatIsNoNumberIsAnErrorWithARemedy) {
     EXPECT_HAS(e.what(), "lower train.lr");
   }
   EXPECT_FALSE(fs::exists(output() / "final.safetensors"));
+}
+
+TEST_F(Stage1, SharedDrawsAndTheirPoolGiveTheSameBatchesOnAnyThreads) {
+  config_.degradation.kind = "second_order";
+  config_.data.shared_draws = true;
+  config_.data.pair_pool = 8;
+  config_.data.size = 32;
+  config_.validate();
+  std::vector<Batch> batches[2];
+  for (const int run : {0, 1}) {
+    config_.data.threads = 1 + 2 * run;
+    Stage1Batches all(config_);
+    for (int step = 0; step < 5; ++step) batches[run].push_back(all.next());
+  }
+  for (size_t step = 0; step < 5; ++step) {
+    EXPECT_EQ(batches[0][step].lq.shape(), Shape({4, 32, 32, 3}));
+    EXPECT_TRUE(test::same_bits(batches[0][step].lq, batches[1][step].lq)) << step;
+    EXPECT_TRUE(test::same_bits(batches[0][step].gt, batches[1][step].gt)) << step;
+  }
+  // Without the pool the first two batches, which fill it, are the same, and the third, which comes out of it, is another.
+  config_.data.pair_pool = 0;
+  Stage1Batches plain(config_);
+  for (size_t step = 0; step < 3; ++step) EXPECT_EQ(test::same_bits(plain.next().lq, batches[0][step].lq), step < 2) << step;
+
+  config_.degradation.kind = "wide";
+  EXPECT_HAS(test::input_error([&] { config_.validate(); }), "degradation.kind=second_order");
+  config_.degradation.kind = "second_order";
+  config_.data.pair_pool = 6;
+  EXPECT_HAS(test::input_error([&] { config_.validate(); }), "multiple of train.batch_size");
 }
 
 }  // namespace

@@ -178,8 +178,8 @@ TEST_F(Safetensors, RefusesEveryBrokenRuleByName) {
 }
 
 TEST_F(Safetensors, RefusesWhatIsNoFileOfTheFormat) {
-  EXPECT_MENTIONS(refusal_of(folder_ / "missing.safetensors"), "cannot be opened");
-  EXPECT_MENTIONS(refusal_of(folder_), "not a regular file");
+  EXPECT_MENTIONS(refusal_of(folder_ / "missing.safetensors"), "cannot open");
+  EXPECT_MENTIONS(refusal_of(folder_), "is a folder");
   const auto empty = folder_ / "empty.safetensors";
   std::ofstream(empty, std::ios::binary).flush();
   EXPECT_MENTIONS(refusal_of(empty), "0 bytes");
