@@ -128,7 +128,7 @@ BlurKernel sinc_kernel(int64_t size, double cutoff) {
 
 BlurKernel pulse_kernel(int64_t size) {
   check_size(size);
-  BlurKernel kernel{.size = size, .weights = std::vector<double>(size_t(size * size)), .label = "with a single tap"};
+  BlurKernel kernel{.size = size, .weights = std::vector<double>(size_t(size * size)), .label = "none"};
   kernel.weights[size_t(size * size / 2)] = 1;
   kernel.line.resize(size_t(size));
   kernel.line[size_t(size / 2)] = 1;

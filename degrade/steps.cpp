@@ -120,7 +120,7 @@ Tensor apply_step(const Step& step, const Tensor& pictures) {
 std::string label(const Step& step) {
   return std::visit(
       Overloaded{
-          [](const BlurStep& s) { return "blur " + s.kernels.at(0).label; },
+          [](const BlurStep& s) { return "blur: " + s.kernels.at(0).label; },
           [](const ResizeStep& s) { return fmt::format("{} to {} x {}", name_of(s.method), s.width, s.height); },
           [](const DecimateStep& s) { return fmt::format("one pixel of {0} x {0}", s.stride); },
           [](const NoiseStep& s) { return label_of(s); },

@@ -56,7 +56,7 @@ using Step = std::variant<BlurStep, ResizeStep, DecimateStep, NoiseStep, JpegSte
 // f32 RGB [H, W, 3] or [N, H, W, 3] -> the same rank. Throws an InputError where the step does not fit the batch.
 Tensor apply_step(const Step& step, const Tensor& pictures);
 
-// For people: "blur aniso 21, 2.9 x 0.7 px at 35 deg", "bicubic to 213 x 213". Of the first picture, where they differ.
+// For people: "blur: aniso 21, 2.9 x 0.7 px at 35 deg", "bicubic to 213 x 213". Of the first picture, where they differ.
 std::string label(const Step& step);
 
 // All of them in order. A blur before a reduction that reads few of its pixels computes only those.

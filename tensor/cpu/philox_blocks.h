@@ -20,19 +20,20 @@ struct PhiloxWords {
 // Words in the lower halves of 64-bit lanes, so that a product keeps its lane; what the upper halves hold does not matter.
 using WideWords [[gnu::vector_size(8 * sizeof(uint64_t))]] = uint64_t;
 
-// The lower halves of x times a number. By intrinsics where there are any: g++ 12 makes three products of the plain form.
-inline WideWords wide_product(WideWords x, uint32_t factor) {
+// product = the lower halves of x times a number. By intrinsics where there are any: g++ 12 makes three products of the plain
+// form. (No vector is passed by value: how depends on the instruction set.)
+inline void wide_product(WideWords& product, const WideWords& x, uint32_t factor) {
 #if defined(__AVX512F__)
-  return WideWords(_mm512_maskz_mul_epu32(0xFF, __m512i(x), _mm512_set1_epi64(factor)));  // unmasked warns: GCC bug 105593
+  product = WideWords(_mm512_maskz_mul_epu32(0xFF, __m512i(x), _mm512_set1_epi64(factor)));  // unmasked warns: GCC bug 105593
 #elif defined(__AVX2__)
   union {
     WideWords words;
     __m256i half[2];
   } v{x};
   for (__m256i& half : v.half) half = _mm256_mul_epu32(half, _mm256_set1_epi64x(factor));
-  return v.words;
+  product = v.words;
 #else
-  return (x & 0xFFFFFFFFu) * factor;
+  product = (x & 0xFFFFFFFFu) * factor;
 #endif
 }
 
@@ -46,7 +47,9 @@ inline PhiloxWords philox_blocks(const RandomKey& key, std::array<uint32_t, 2> r
   }
   for (int round = 0; round < 10; ++round) {
     for (int h = 0; h < halves; ++h) {
-      const WideWords a = wide_product(c[0][h], 0xD2511F53u), b = wide_product(c[2][h], 0xCD9E8D57u);
+      WideWords a, b;
+      wide_product(a, c[0][h], 0xD2511F53u);
+      wide_product(b, c[2][h], 0xCD9E8D57u);
       c[0][h] = b >> 32 ^ c[1][h] ^ uint64_t(round_key[0]);
       c[1][h] = b;
       c[2][h] = a >> 32 ^ c[3][h] ^ uint64_t(round_key[1]);

@@ -10,6 +10,9 @@
 #include "tensor/cpu/parallel.h"
 #include "tensor/kernels/picture.h"
 
+// How vectors are passed depends on the instruction set; here they are passed within this file alone.
+#pragma GCC diagnostic ignored "-Wpsabi"
+
 namespace relume::cpu {
 namespace {
 
