@@ -1,10 +1,18 @@
 #!/usr/bin/env python3
-"""Relume and PyTorch side by side: the paper's SwinIR, forward and training step, alternately in one run.
+"""Relume and PyTorch side by side, alternately in one run.
 
     python3 bench/compare_torch.py stage1 [--size 512] [--runs 9] [--threads 2] [--quick]
+    python3 bench/compare_torch.py degrade [--size 512] [--runs 9] [--threads 2] [--quick]
 
-Ours is the program stage1_bench of the build folder; PyTorch runs in NCHW and channels_last, eager, and for the forward
-also through torch.compile with frozen weights. All read the same weights and pictures, and must compute the same numbers.
+stage1, the paper's SwinIR, forward and training step. Ours is the program stage1_bench of the build folder; PyTorch runs in
+NCHW and channels_last, eager, and for the forward also through torch.compile with frozen weights. All read the same weights
+and pictures, and must compute the same numbers.
+
+degrade, the recipes that make training pairs, one thread each. Ours is degrade_bench; the other side is OpenCV with NumPy for
+the wide recipe and PyTorch, on batches of several sizes, for the second-order one. Both read the same pictures and draw from
+the same distributions, numbers of their own: the mean error of what they make must agree within a factor. Then, on --threads
+threads, our whole loader fed with JPEG files beside the decoding alone.
+
 Every contender is a process of its own that sleeps while another runs; each round runs all of them once, in turning order.
 OMP_WAIT_POLICY is left as found, the same for all, and printed: whether spinning pays depends on how busy the machine is.
 
@@ -30,7 +38,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 OURS = "relume"
 VALUE_TOLERANCE = 1e-4  # relative; two PyTorch layouts differ by 3e-7
-TORCH_NEEDS = "torch, spandrel, safetensors"
+TORCH_NEEDS = {"stage1": "torch, spandrel, safetensors", "degrade": "torch, numpy, cv2, safetensors"}
+PROGRAMS = {"stage1": "stage1_bench", "degrade": "degrade_bench"}
+ERROR_FACTOR = 1.5  # between the mean errors of two sides' degraded pictures, over all rounds
 
 
 def stop(message):
@@ -83,16 +93,17 @@ class Contender:
         self.errors.close()
 
 
-def find_torch_python(given):
-    """The interpreter named by --python, else by RELUME_TORCH_PYTHON, else the running one; it must have PyTorch."""
+def find_torch_python(given, needs):
+    """The interpreter named by --python, else by RELUME_TORCH_PYTHON, else the running one; it must have `needs`."""
     python = given or os.environ.get("RELUME_TORCH_PYTHON") or sys.executable
     try:
-        subprocess.run([python, "-c", f"import {TORCH_NEEDS}"], check=True, capture_output=True, text=True)
+        subprocess.run([python, "-c", f"import {needs}"], check=True, capture_output=True, text=True)
     except OSError as error:
         stop(f"cannot start {python}: {error.strerror}")
     except subprocess.CalledProcessError as error:
-        stop(f"{python} cannot import {TORCH_NEEDS} ({error.stderr.strip().splitlines()[-1]}); make one that can with\n"
-             "  python3 -m venv torch-env && torch-env/bin/pip install torch torchvision spandrel safetensors\n"
+        stop(f"{python} cannot import {needs} ({error.stderr.strip().splitlines()[-1]}); make one that can with\n"
+             "  python3 -m venv torch-env && torch-env/bin/pip install torch torchvision spandrel safetensors "
+             "opencv-python-headless\n"
              "and name it: --python torch-env/bin/python, or RELUME_TORCH_PYTHON")
     return python
 
@@ -134,6 +145,19 @@ def check_values(contenders):
                 stop(f"{c.name} computes {value!r} in run {i + 1}, {reference.name} {expected!r}: not the same work")
 
 
+def alternate(contenders, args, check):
+    """Warms all up, checks their values, then runs every round in turning order; leaves the rounds' times."""
+    for _ in range(args.warmup):
+        for c in contenders:
+            c.run()
+    check(contenders)
+    for c in contenders:
+        c.times.clear()
+    for i in range(args.runs):
+        for k in range(len(contenders)):
+            contenders[(i + k) % len(contenders)].run()
+
+
 def spread(values, digits=3):
     return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f} .. {max(values):.{digits}f}]"
 
@@ -143,15 +167,7 @@ def time_mode(stage, mode, args):
     with contextlib.ExitStack() as stack:
         contenders = [stack.enter_context(stage.start(*item))
                       for item in stage.commands(mode, compiled=mode == "forward" and not args.no_compile).items()]
-        for _ in range(args.warmup):
-            for c in contenders:
-                c.run()
-        check_values(contenders)
-        for c in contenders:
-            c.times.clear()
-        for i in range(args.runs):
-            for k in range(len(contenders)):
-                contenders[(i + k) % len(contenders)].run()
+        alternate(contenders, args, check_values)
     ours = next((c for c in contenders if c.name == OURS), None)
     print(f"\n{mode}, {args.size}x{args.size}, batch 1, f32: seconds, median [min .. max] of {args.runs} rounds")
     for c in contenders:
@@ -187,6 +203,88 @@ def measure_memory(stage, mode, args):
     return ratios
 
 
+class Degrade:
+    """How to start the contenders of the recipes and of the loader."""
+
+    def __init__(self, args, folder):
+        self.args, self.pictures, self.photos = args, folder / "pictures.safetensors", folder / "photos"
+        self.photos.mkdir()
+        self.torch = [args.python, "-W", "ignore", str(HERE / "torch_degrade.py"), "--pictures", str(self.pictures)]
+        if subprocess.run(self.torch + ["--write", str(self.photos), "--size", str(args.size)]).returncode:
+            stop("could not write the pictures both sides read")
+
+    def _ours(self, mode, recipe, pictures, threads):
+        recipe = HERE.parent / "configs" / "degrade" / recipe
+        return [str(self.args.ours), "--mode", mode, "--recipe", str(recipe), "--pictures", str(pictures), "--size", str(self.args.size), "--count", str(self.args.count), "--threads", str(threads)]
+
+    def recipe_commands(self, recipe):
+        """name -> command line; ours first."""
+        preset = "wide_general.yaml" if recipe == "wide" else "second_order.yaml"
+        commands = {} if self.args.torch_only else {OURS: self._ours("recipe", preset, self.pictures, 1)}
+        count = self.torch + ["--recipe", recipe, "--count", str(self.args.count)]
+        if recipe == "wide":
+            return commands | {"OpenCV": count}
+        return commands | {f"PyTorch, batch {b}": count + ["--batch", str(b)] for b in self.args.batches}
+
+    def loader_commands(self):
+        return {name: self._ours(name, "wide_general.yaml", self.photos, self.args.threads) for name in ("loader", "decode")}
+
+    def start(self, name, command, threads):
+        environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+        return Contender(name, command, environment, threads)
+
+
+def check_errors(contenders):
+    """Draws differ from side to side: the errors of what was degraded so far agree in the mean."""
+    errors = [statistics.mean(c.values) for c in contenders]
+    for c, error in zip(contenders, errors):
+        if not errors[-1] / ERROR_FACTOR <= error <= errors[-1] * ERROR_FACTOR:
+            stop(f"{c.name} degrades with a mean squared error of {error:.5f}, {contenders[-1].name} {errors[-1]:.5f}: "
+                 "not the same work")
+
+
+def time_alternately(degrade, title, commands, threads, args, check):
+    """Prints the table of pictures per second; returns the contenders' medians of that, by name."""
+    with contextlib.ExitStack() as stack:
+        contenders = [stack.enter_context(degrade.start(name, command, threads)) for name, command in commands.items()]
+        alternate(contenders, args, lambda _: None)
+        check(contenders)
+    print(f"\n{title}, {args.size}x{args.size}: pictures per second, median [min .. max] of {args.runs} rounds of {args.count}")
+    for c in contenders:
+        print(f"  {c.name:<22} {spread([args.count / t for t in c.times], 1):<28} ({c.facts['version']})")
+    return {c.name: args.count / statistics.median(c.times) for c in contenders}
+
+
+def compare_degrade(args, folder):
+    degrade = Degrade(args, folder)
+    result = {}
+    for recipe in ("wide", "second_order"):
+        title = f"{recipe} recipe, one thread"
+        rates = time_alternately(degrade, title, degrade.recipe_commands(recipe), 1, args, check_errors)
+        ours = rates.pop(OURS, None)
+        result[f"degrade_{recipe}_torch_per_second"] = max(rates.values())
+        if ours:
+            result[f"degrade_{recipe}_per_second"] = ours
+            result[f"degrade_{recipe}"] = ours / max(rates.values())
+    if not args.torch_only:
+        rates = time_alternately(degrade, f"JPEG files, wide recipe, {args.threads} threads", degrade.loader_commands(),
+                                 args.threads, args, lambda _: None)
+        result |= {"loader_per_second": rates["loader"], "decode_per_second": rates["decode"],
+                   "loader_of_decode": rates["loader"] / rates["decode"]}
+    return result
+
+
+def compare_stage1(args, folder):
+    stage = Stage1(args, folder)
+    result = {}
+    for mode in ("forward", "train"):
+        result[f"stage1_{mode}"] = time_mode(stage, mode, args)
+    for mode in ("forward", "train"):
+        keys = [f"stage1_{mode}_memory", f"stage1_{mode}_memory_above_start", f"stage1_{mode}_memory_total"]
+        result.update(zip(keys, measure_memory(stage, mode, args)))
+    return result
+
+
 def machine():
     with open("/proc/cpuinfo") as f:
         model = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), platform.machine())
@@ -200,26 +298,31 @@ def load():
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("work", choices=("stage1",))
+    parser.add_argument("work", choices=tuple(PROGRAMS))
     parser.add_argument("--size", type=int, default=512, help="height and width, a multiple of 64")
     parser.add_argument("--runs", type=int, default=9, help="rounds that count")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="size 128, 3 rounds, no compiler: does it work at all")
+    parser.add_argument("--quick", action="store_true", help="size 128, 3 rounds, few pictures: does it work at all")
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile (a minute or two to compile)")
     parser.add_argument("--torch-only", action="store_true", help="PyTorch's figures alone; no ratios")
     parser.add_argument("--python", help="interpreter with PyTorch; else RELUME_TORCH_PYTHON, else the running one")
-    parser.add_argument("--ours", type=Path, default=HERE.parent / "build" / "stage1_bench", help="our side's program")
+    parser.add_argument("--ours", type=Path, help="our side's program; else that of the folder build")
+    parser.add_argument("--count", type=int, default=32, help="degrade: pictures of a round, a multiple of every batch")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16], help="degrade: PyTorch's batches")
     args = parser.parse_args()
-    args.warmup = 3
+    args.warmup = 3 if args.work == "stage1" else 1
+    args.ours = args.ours or HERE.parent / "build" / PROGRAMS[args.work]
     if args.quick:
-        args.size, args.runs, args.no_compile = 128, 3, True
+        args.size, args.runs, args.no_compile, args.count, args.batches = 128, 3, True, 16, [1, 4]
     if args.size < 64 or args.size % 64:
         parser.error(f"--size {args.size}: expected a positive multiple of 64")
     if args.runs < 1 or args.threads < 1:
         parser.error("--runs and --threads: expected 1 or more")
     if not args.torch_only and not os.access(args.ours, os.X_OK):
-        parser.error(f"no program {args.ours}; build the target stage1_bench, or name it with --ours")
-    args.python = find_torch_python(args.python)
+        parser.error(f"no program {args.ours}; build the target {PROGRAMS[args.work]}, or name it with --ours")
+    if args.count < 1 or any(b < 1 or args.count % b for b in args.batches):
+        parser.error(f"--count {args.count}: expected a multiple of every batch")
+    args.python = find_torch_python(args.python, TORCH_NEEDS[args.work])
     return args
 
 
@@ -227,14 +330,9 @@ def main():
     args = parse_arguments()
     sys.stdout.reconfigure(line_buffering=True)  # a run takes minutes: show each table when it is there, in a file too
     print(f"{machine()}; {args.threads} threads; {load()}")
-    result = {}
+    compare = {"stage1": compare_stage1, "degrade": compare_degrade}[args.work]
     with tempfile.TemporaryDirectory(prefix="compare_torch.") as folder:
-        stage = Stage1(args, Path(folder))
-        for mode in ("forward", "train"):
-            result[f"stage1_{mode}"] = time_mode(stage, mode, args)
-        for mode in ("forward", "train"):
-            keys = [f"stage1_{mode}_memory", f"stage1_{mode}_memory_above_start", f"stage1_{mode}_memory_total"]
-            result.update(zip(keys, measure_memory(stage, mode, args)))
+        result = compare(args, Path(folder))
     print(f"\nafter: {load()}")
     result = {key: round(value, 3) for key, value in result.items() if value is not None}
     print(json.dumps(result | {"size": args.size, "threads": args.threads, "runs": args.runs}))

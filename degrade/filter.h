@@ -10,8 +10,9 @@
 namespace relume {
 
 // out[y][x] = sum over (j, i) of kernel[j][i] * picture[y + j - kh / 2][x + i - kw / 2], channel by channel. kernels floats
-// [kh, kw] or [1, kh, kw] for all pictures, or [N, kh, kw]. Taps too small to reach an f32 result (together less than 2^-24 of
-// the kernel's absolute sum) are left out, so zeros around a kernel cost nothing.
+// [kh, kw] or [1, kh, kw] for all pictures, or [N, kh, kw]. Taps too small to reach an f32 result are left out, so zeros around
+// a kernel cost nothing, and a smooth kernel may be taken as a sum of a few products of lines: exact to 2^-22 of the kernel's
+// absolute sum.
 Tensor filter2d(const Tensor& pictures, const Tensor& kernels);
 
 // filter2d with kernel[j][i] = column[j] * row[i], at the cost of two one-dimensional passes.

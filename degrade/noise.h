@@ -25,8 +25,7 @@ enum class NoiseRange {
 };
 struct NoiseOptions {
   NoiseRange range = NoiseRange::clipped;
-  std::array<float, 3> luma_weights{0.2989f, 0.587f,
-                                    0.114f};  // of grey Poisson noise; those of the field's CPU form: 0.299, ...
+  std::array<float, 3> luma_weights{0.2989f, 0.587f, 0.114f};  // of grey Poisson noise
 };
 
 // pictures + field * sigma / 255, sigma of each picture in 8-bit units. `grey` says for each picture which field it has.

@@ -10,9 +10,6 @@
 #include "tensor/cpu/parallel.h"
 #include "tensor/kernels/picture.h"
 
-// How vectors are passed depends on the instruction set; here they are passed within this file alone.
-#pragma GCC diagnostic ignored "-Wpsabi"
-
 namespace relume::cpu {
 namespace {
 
@@ -103,16 +100,18 @@ void inverse_dct(Block& b) {
   for (int i = 0; i < 8; ++i) cosine_series(b[i], 1);
 }
 
-inline Lanes rounded(const Lanes& x) {
-  Lanes y;
-  for (int l = 0; l < lanes; ++l) y[l] = std::nearbyint(x[l]);
-  return y;
+// No vector is passed by value: how depends on the instruction set.
+inline void round(Lanes& x) {
+  for (int l = 0; l < lanes; ++l) x[l] = std::nearbyint(x[l]);
+}
+inline void clamp(Lanes& x) {
+  for (int l = 0; l < lanes; ++l) x[l] = std::min(255.0f, std::max(0.0f, x[l]));
 }
 
 // f(coefficient, step) on all of a block.
 template <class F> void each_coefficient(Block& b, const float (&steps)[8][8], F&& f) {
   for (int u = 0; u < 8; ++u)
-    for (int v = 0; v < 8; ++v) b[u][v] = f(b[u][v], steps[u][v]);
+    for (int v = 0; v < 8; ++v) f(b[u][v], steps[u][v]);
 }
 
 // Sixteen squares: luma as four blocks in reading order, then cb and cr as averages of 2 x 2 pixels. All are around zero.
@@ -202,17 +201,14 @@ template <const Matrix& m> void spread(PixelRow& to, Squares& from, int row, flo
 
 constexpr Matrix to_ycc_transposed = transposed(to_ycc), to_rgb_transposed = transposed(to_rgb);
 
-inline Lanes clamped(const Lanes& x) {
-  Lanes y;
-  for (int l = 0; l < lanes; ++l) y[l] = std::min(255.0f, std::max(0.0f, x[l]));
-  return y;
-}
-
 // The coefficients of the squares from `first` on of a picture.
 void transform(Squares& to, const float* picture, const Grid& grid, int64_t first) {
   gather<to_ycc>(to, -128, 0.25f, [&](int row, PixelRow& pixels) {
     load_row(pixels, picture, grid, first, row);
-    for (Lanes& value : pixels) value = clamped(value * 255);
+    for (Lanes& value : pixels) {
+      value *= 255;
+      clamp(value);
+    }
   });
   for (Block& b : to.block) forward_dct(b);
 }
@@ -220,14 +216,40 @@ void transform(Squares& to, const float* picture, const Grid& grid, int64_t firs
 void quantise(Squares& squares, const Steps& steps, bool differentiable) {
   if (steps.none) return;
   squares.each_block(steps, [&](Block& b, const float(&table)[8][8]) {
-    if (differentiable)
-      each_coefficient(b, table, [](const Lanes& c, float step) -> Lanes {
-        const Lanes v = c / step, whole = rounded(v), rest = v - whole;
-        return (whole + rest * rest * rest) * step;
-      });
-    else
-      each_coefficient(b, table, [](const Lanes& c, float step) -> Lanes { return rounded(c / step) * step; });
+    each_coefficient(b, table, [&](Lanes& c, float step) {
+      const Lanes v = c / step;
+      c = v;
+      round(c);
+      if (differentiable) c += (v - c) * (v - c) * (v - c);
+      c *= step;
+    });
   });
+}
+
+// The gradient through quantise() with differentiable rounding, whose slope is 3 (v - round(v))^2.
+void multiply_by_slope(Squares& gradient, const Squares& coefficients, const Steps& steps) {
+  if (steps.none) return;
+  Squares slope = coefficients;
+  slope.each_block(steps, [](Block& b, const float(&table)[8][8]) {
+    each_coefficient(b, table, [](Lanes& c, float step) {
+      const Lanes v = c / step;
+      c = v;
+      round(c);
+      c = 3 * (v - c) * (v - c);
+    });
+  });
+  for (int b = 0; b < 6; ++b)
+    for (int u = 0; u < 8; ++u)
+      for (int v = 0; v < 8; ++v) gradient.block[b][u][v] *= slope.block[b][u][v];
+}
+
+// The gradient through clamping: none where the value lies outside 0 .. 255.
+void gate(PixelRow& gradient, const PixelRow& value) {
+  for (size_t k = 0; k < side * 3; ++k) {
+    Lanes inside = value[k];
+    clamp(inside);
+    gradient[k] = value[k] == inside ? gradient[k] : Lanes{};
+  }
 }
 
 // Calls f(sample, steps, first square) for all groups of sixteen squares of a batch.
@@ -251,7 +273,10 @@ void simulated_jpeg_forward(const Tensor& y, const Tensor& x, const Tensor& qual
     for (int row = 0; row < side; ++row) {
       PixelRow pixels;
       spread<to_rgb>(pixels, squares, row, 128, 1);
-      for (Lanes& value : pixels) value = clamped(value) / 255;
+      for (Lanes& value : pixels) {
+        clamp(value);
+        value /= 255;
+      }
       store_row(pixels, y.data<float>() + n * each, grid, first, row);
     }
   });
@@ -272,27 +297,18 @@ void simulated_jpeg_backward(const Tensor& dx, const Tensor& dy, const Tensor& x
       PixelRow value;
       load_row(pixels, dy.data<float>() + n * each, grid, first, row);
       spread<to_rgb>(value, result, row, 128, 1);
-      for (size_t k = 0; k < side * 3; ++k) pixels[k] = value[k] == clamped(value[k]) ? pixels[k] / 255 : Lanes{};
+      gate(pixels, value);
+      for (Lanes& pixel : pixels) pixel /= 255;
     });
     for (Block& b : slope.block) forward_dct(b);
-    if (!steps.none) {
-      coefficients.each_block(steps, [](Block& b, const float(&table)[8][8]) {
-        each_coefficient(b, table, [](const Lanes& c, float step) -> Lanes {
-          const Lanes v = c / step, rest = v - rounded(v);
-          return 3 * rest * rest;
-        });
-      });
-      for (int b = 0; b < 6; ++b)
-        for (int u = 0; u < 8; ++u)
-          for (int v = 0; v < 8; ++v) slope.block[b][u][v] *= coefficients.block[b][u][v];
-    }
+    multiply_by_slope(slope, coefficients, steps);
     for (Block& b : slope.block) inverse_dct(b);
     for (int row = 0; row < side; ++row) {
-      PixelRow pixels;
+      PixelRow pixels, value;
       spread<to_ycc_transposed>(pixels, slope, row, 0, 0.25f);
-      PixelRow value;
       load_row(value, x.data<float>() + n * each, grid, first, row);
-      for (size_t k = 0; k < side * 3; ++k) pixels[k] = value[k] * 255 == clamped(value[k] * 255) ? pixels[k] * 255 : Lanes{};
+      for (size_t k = 0; k < side * 3; ++k) pixels[k] *= 255, value[k] *= 255;
+      gate(pixels, value);
       store_row(pixels, dx.data<float>() + n * each, grid, first, row);
     }
   });
@@ -305,7 +321,10 @@ void simulated_jpeg_coefficients(const Tensor& luma, const Tensor& cb, const Ten
     Squares squares;
     transform(squares, x.data<float>() + n * grid.height * grid.width * 3, grid, first);
     squares.each_block(steps, [&](Block& b, const float(&table)[8][8]) {
-      each_coefficient(b, table, [](const Lanes& c, float step) -> Lanes { return rounded(c / step); });
+      each_coefficient(b, table, [](Lanes& c, float step) {
+        c /= step;
+        round(c);
+      });
     });
     const auto store = [](const Tensor& to, int64_t at, const Block& b, int l) {
       for (int k = 0; k < 64; ++k) to.data<float>()[at * 64 + k] = b[k / 8][k % 8][l];

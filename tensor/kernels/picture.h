@@ -13,8 +13,9 @@
 namespace relume::kernels {
 
 // y[n, i, j, c] = sum over (a, b) of weights[n, a, b] * x[n, i + a - kh / 2, j + b - kw / 2, c], border reflect-101 (the edge
-// is not repeated; kernels larger than the picture fold back and forth). weights f32 [N, kh, kw], or [1, kh, kw] for all
-// samples. Of y only the `rows` (increasing) are written, all when they are empty: a reduction that follows may read few.
+// is not repeated; kernels larger than the picture fold back and forth), weights exact to 2^-22 of their absolute sum. weights
+// f32 [N, kh, kw], or [1, kh, kw] for all samples. Of y only the `rows` (increasing) are written, all when they are empty: a
+// reduction that follows may read few.
 inline Kernel<void(const Tensor& y, const Tensor& x, const Tensor& weights, std::span<const int64_t> rows)> correlate{
     "correlate"};
 // The same with weights[n, a, b] = column[n, a] * row[n, b], as two passes. column f32 [N or 1, kh], row f32 [N or 1, kw].

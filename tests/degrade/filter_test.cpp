@@ -68,6 +68,15 @@ TEST(Filter, BlurTakesEitherPathToTheSameResult) {
   }
 }
 
+// These are carried out as sums of a few products of lines.
+TEST(Filter, SmoothKernelsAreTheDefinitionToo) {
+  const Tensor image = noisy({24, 31, 3}, 17);
+  for (const BlurKernel& k : {bivariate_kernel(BlurProfile::gaussian, 41, {12, 9, 0.5, false}),
+                              bivariate_kernel(BlurProfile::gaussian, 41, {3, 8, -2, false}),
+                              bivariate_kernel(BlurProfile::generalized, 31, {4, 6, 1, false}, 0.8), sinc_kernel(41, 0.9)})
+    expect_filtered(image, Tensor::of<double>({k.size, k.size}, k.weights), blur(image, k));
+}
+
 TEST(Filter, LeavingOutSmallTapsIsInvisible) {
   const Tensor flat = Tensor::empty({20, 20, 3});
   std::fill_n(flat.data<float>(), flat.numel(), 1.0f);

@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "data/convert.h"
+#include "degrade/noise.h"
 #include "tests/support/pictures.h"
 #include "tests/support/threads.h"
 
@@ -86,6 +87,16 @@ TEST(SimulatedJpeg, LowerQualityIsFurtherAway) {
 TEST(SimulatedJpeg, StaysInRange) {
   const Tensor y = simulate_jpeg(test::uniform({31, 50, 3}, 4, 0, 1), {5});
   for (int64_t i = 0; i < y.numel(); ++i) ASSERT_TRUE(y.data<float>()[i] >= 0 && y.data<float>()[i] <= 1);
+}
+
+TEST(SimulatedJpeg, ClampsWhatItGets) {
+  const Tensor wild = test::uniform({20, 20, 3}, 9, -1, 2), tame = clamp_to_unit(wild);
+  EXPECT_TRUE(test::same_bits(simulate_jpeg(wild, {60}), simulate_jpeg(tame, {60})));
+  const Tensor dx = simulate_jpeg_gradient(test::uniform({20, 20, 3}, 10), wild, {60}, {.differentiable = true});
+  for (int64_t i = 0; i < wild.numel(); ++i) {
+    const bool outside = wild.data<float>()[i] < 0 || wild.data<float>()[i] > 1;
+    ASSERT_EQ(outside ? dx.data<float>()[i] : 0, 0) << i;
+  }
 }
 
 // Where no rounding and no clamping changes between the two sides of a difference, and both are smooth in between.
