@@ -191,7 +191,20 @@ struct Writer {
   png_infop info = nullptr;
 };
 
+// libpng makes room for some chunks by the length they claim, up to 2 GiB, before it looks for their bytes.
+void check_chunk_lengths(std::string_view bytes, const std::string& name) {
+  constexpr size_t signature = 8, around = 12;  // of a chunk: length, name, checksum
+  for (size_t at = signature; at + around <= bytes.size() && bytes.substr(at + 4, 4) != "IEND";) {
+    const size_t length = png_get_uint_32(reinterpret_cast<png_const_bytep>(bytes.data() + at)),
+                 left = bytes.size() - at - around;
+    RELUME_CHECK(length <= left, name, ": truncated PNG (a chunk of ", length, " bytes, ", left,
+                 " are left); re-export the picture or remove it from the folder");
+    at += around + length;
+  }
+}
+
 DecodedPicture read_png(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
+  check_chunk_lengths(bytes, name);
   return Reader(bytes, name, limits).decode();
 }
 

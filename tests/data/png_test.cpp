@@ -219,8 +219,15 @@ TEST(Png, TruncationAnywhereIsNamed) {
   const std::string whole = encode_png(pattern());
   for (size_t n = 8; n < whole.size(); ++n) {
     const std::string message = input_error([&] { decode_image(whole.substr(0, n), "cut.png"); });
-    EXPECT_HAS(message, "cut.png: truncated PNG (libpng: ");
+    EXPECT_HAS(message, "cut.png: truncated PNG (");
   }
+}
+
+TEST(Png, AChunkLongerThanTheFileIsRefusedBeforeLibpngMakesRoomForIt) {
+  std::string file = read_file(fixture("exif6.png"));
+  const size_t at = file.find("eXIf") - 4;
+  file.replace(at, 4, big_endian(0x6B001AB3));
+  EXPECT_HAS(input_error([&] { decode_image(file, "long.png"); }), "long.png: truncated PNG (a chunk of 1795168947 bytes");
 }
 
 TEST(Png, DamageIsNamed) {
