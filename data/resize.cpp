@@ -28,8 +28,7 @@ class AxisBuilder {
     for (size_t i = 0; i < index_.size(); ++i)
       if (weight_[i] != 0) all.push_back(index_[i]);
     std::ranges::sort(all);
-    const auto repeated = std::ranges::unique(all);
-    all.erase(repeated.begin(), repeated.end());
+    all.erase(std::unique(all.begin(), all.end()), all.end());
     return all;
   }
 
