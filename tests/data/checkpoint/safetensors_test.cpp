@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "tests/support/python.h"
 
 #include <gtest/gtest.h>
 
@@ -221,8 +222,8 @@ TEST_F(Safetensors, WriterRefusesWhatTheFormatCannotHoldAndLeavesNothing) {
 }
 
 TEST_F(Safetensors, PyTorchReadsWhatWeWrite) {
-  if (std::system("python3 -c 'import safetensors.torch' >/dev/null 2>&1") != 0)
-    GTEST_SKIP() << "python3 has no safetensors and torch to read with";
+  if (!test::python_has("safetensors.torch"))
+    GTEST_SKIP() << test::python() << " has no safetensors and torch to read with (RELUME_TEST_PYTHON names another)";
   const auto path = folder_ / "ours.safetensors";
   write_safetensors(path,
                     {{"odd", Tensor::of<uint8_t>({3}, {1, 2, 3})},
@@ -241,7 +242,7 @@ assert t['odd'].tolist() == [1, 2, 3] and t['i'].tolist() == [-5] and t['s'].ite
 with safe_open(sys.argv[1], 'pt') as f:
     assert f.metadata() == {'format': 'pt'}
 )";
-  EXPECT_EQ(std::system(("python3 '" + script.string() + "' '" + path.string() + "'").c_str()), 0);
+  EXPECT_EQ(std::system((test::python() + " '" + script.string() + "' '" + path.string() + "'").c_str()), 0);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "data/pack/pack_writer.h"
 #include "tests/data/pictures.h"
 #include "tests/support/pictures.h"
+#include "tests/support/python.h"
 
 namespace relume::test {
 namespace {
@@ -213,10 +214,10 @@ TEST_F(Packs, OpensAsADataset) {
   EXPECT_HAS(data->name(2), "p.h5[2] (2.png)");
 }
 
-// The reader of another program: h5py, where a Python with it is named.
+// The reader of another program.
 TEST_F(Packs, H5pyReadsThem) {
-  const char* python = std::getenv("RELUME_TEST_PYTHON");
-  if (!python) GTEST_SKIP() << "RELUME_TEST_PYTHON does not name a Python with h5py and numpy";
+  if (!python_has("h5py, numpy"))
+    GTEST_SKIP() << python() << " has no h5py and numpy to read with (RELUME_TEST_PYTHON names another)";
   write_pack(options("p.h5"));
   std::ofstream(folder_ / "read.py") << R"(
 import h5py, sys
@@ -229,8 +230,7 @@ print(a.shape, a.astype('i8').sum(), bytes(f['path'][p[i]:p[i + 1]]).decode(), f
 )";
   const std::string out = folder_ / "out.txt";
   ASSERT_EQ(
-      std::system((std::string(python) + " " + (folder_ / "read.py").string() + " " + (folder_ / "p.h5").string() + " > " + out)
-                      .c_str()),
+      std::system((python() + " " + (folder_ / "read.py").string() + " " + (folder_ / "p.h5").string() + " > " + out).c_str()),
       0);
   const Tensor picture = read_image(folder_ / "in/sub/z.png");
   int64_t sum = 0;
