@@ -37,7 +37,7 @@ std::vector<Step> draw_wide(const WideRecipe& recipe, int64_t height, int64_t wi
   noise.fields.colour = draws.field("noise.field");
   const double quality = draw_within(recipe.jpeg_range, draws, "jpeg.quality");
   return {BlurStep{{kernel}}, ResizeStep{ResizeMethod::opencv_linear, small_height, small_width}, noise,
-          JpegStep{.quality = {quality}, .real = true}, ResizeStep{ResizeMethod::opencv_linear, height, width}};
+          JpegStep{.quality = {quality}, .real = recipe.real_jpeg}, ResizeStep{ResizeMethod::opencv_linear, height, width}};
 }
 
 }  // namespace relume

@@ -18,6 +18,7 @@ struct WideRecipe {
   std::vector<double> kernel_prob{0.5, 0.5};
   DrawRange blur_sigma{0.1, 12}, betag_range{0.5, 8}, betap_range{0.5, 8};
   DrawRange downsample_range{1, 12}, noise_range{0, 15}, jpeg_range{30, 100};
+  bool real_jpeg = true;
 
   void fields(auto&& v) {
     v("blur_kernel_size", blur_kernel_size, Range{1, 1023}, "side of the blur kernel in pixels, odd");
@@ -29,6 +30,7 @@ struct WideRecipe {
     v("downsample_range", downsample_range, Range{0.05, 1000}, "least and greatest factor of size reduction; below 1 enlarges");
     v("noise_range", noise_range, Range{0, 255}, "least and greatest standard deviation of the noise in grey levels of 255");
     v("jpeg_range", jpeg_range, Range{1, 100}, "least and greatest JPEG quality");
+    v("real_jpeg", real_jpeg, "JPEG by the codec, as the reference has it; off: simulated, on floats and on any device");
   }
   void validate() const;
 };

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/errors.h"
+#include "tests/support/numbers.h"
 
 namespace relume {
 namespace {
@@ -99,6 +100,19 @@ TEST_P(EveryRecipe, AnotherRecipesRecordIsRefused) {
 
 INSTANTIATE_TEST_SUITE_P(Recipes, EveryRecipe, testing::Values("wide", "second_order", "shuffled"),
                          [](const auto& recipe) { return std::string(recipe.param); });
+
+TEST(WideRecipe, SimulatedJpegIsLikeTheRealOne) {
+  const Tensor gt = picture(128, 128);
+  WideRecipe recipe{.downsample_range = {1, 1}, .noise_range = {0, 0}, .jpeg_range = {60, 60}};
+  Tensor result[2];
+  for (const bool real : {false, true}) {
+    recipe.real_jpeg = real;
+    SeededDraws draws(key(0));
+    result[real] = degrade(gt, {.wide = recipe}, draws).lq;
+  }
+  EXPECT_FALSE(equal(result[0], result[1]));
+  EXPECT_LT(test::relative_l2(result[0], result[1]), 0.1) << "transposed luma table, other chroma upsampling";
+}
 
 TEST(WideRecipe, AKeptSizeIsNotResized) {
   const WideRecipe demo{.blur_kernel_size = 11,
