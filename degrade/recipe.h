@@ -1,6 +1,7 @@
 // Degradation recipes: from a clean picture to the low-quality one a restorer gets. configs/degrade holds the field's presets.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,5 +49,9 @@ Degraded apply_degradation(const Degradation& degradation, const Tensor& picture
 // The whole recipe on clean pictures, f32 RGB [H, W, 3] or [N, H, W, 3], values in [0, 1]. Any device that has the slots, any
 // number of threads: the result depends on the draws alone.
 Degraded degrade(const Tensor& pictures, const Recipe& recipe, Draws& draws);
+
+// A batch [N, H, W, 3] whose pictures have draws of their own, one each: every picture as it would be alone. The recipe must
+// give results of one size.
+Degraded degrade(const Tensor& batch, const Recipe& recipe, std::span<Draws* const> draws);
 
 }  // namespace relume

@@ -90,6 +90,19 @@ TEST_P(EveryRecipe, StepsOneByOneAreTheWhole) {
   EXPECT_LE(worst, 1e-6);
 }
 
+TEST_P(EveryRecipe, ABatchWithDrawsOfItsOwnIsItsPictures) {
+  const Tensor batch = test::uniform({3, 64, 72, 3}, 5, 0, 1, DType::f32);
+  SeededDraws a(key(0)), b(key(1)), c(key(2));
+  Draws* const draws[] = {&a, &b, &c};
+  const Degraded together = degrade(batch, recipe_, draws);
+  for (uint32_t n = 0; n < 3; ++n) {
+    SeededDraws alone(key(n));
+    const Degraded one = degrade(batch.slice(n, n + 1), recipe_, alone);
+    EXPECT_TRUE(equal(together.lq.slice(n, n + 1), one.lq) && equal(together.gt.slice(n, n + 1), one.gt)) << n;
+  }
+  EXPECT_HAS(test::input_error([&] { degrade(batch, recipe_, std::span(draws).first(2)); }), "one to each picture");
+}
+
 TEST_P(EveryRecipe, AnotherRecipesRecordIsRefused) {
   const Recipe other{.kind = recipe_.kind == "wide" ? "second_order" : "wide"};
   SeededDraws draws(key(2));
