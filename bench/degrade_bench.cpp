@@ -5,12 +5,12 @@
 // there, `run` -> {"seconds", "value"}, `quit`. The value is the mean squared error of the degraded pictures, or, where files
 // are read, how many values there were.
 #include "base/version.h"
+#include "bench/serve.h"
 #include "configs/reader.h"
 #include "data/checkpoint/safetensors.h"
 #include "data/convert.h"
 #include "data/dataset.h"
 #include "degrade/recipe.h"
-#include "tensor/backends.h"
 #include "train/stage1_data.h"
 
 #include <CLI/CLI.hpp>
@@ -149,29 +149,17 @@ std::unique_ptr<Contender> make(const Arguments& a) {
 
 void serve(const Arguments& arguments) {
   const std::unique_ptr<Contender> contender = make(arguments);
-  Json reply{{"version", "relume " + version_number()}, {"threads", arguments.threads}};
-  while (true) {
-    std::cout << reply.dump() << std::endl;
-    std::string word;
-    if (!std::getline(std::cin, word) || word == "quit") return;
+  serve_lines({{"version", "relume " + version_number()}, {"threads", arguments.threads}}, [&](const std::string& word) {
     RELUME_CHECK(word == "run", "unknown word '", word, "'; expected run or quit");
-    reply = contender->run();
-  }
+    return contender->run();
+  });
 }
 
 }  // namespace
 }  // namespace relume
 
 int main(int argc, char** argv) {
-  CLI::App app{"Degradation recipes and the loader, timed for compare_torch.py", "degrade_bench"};
-  try {
-    relume::register_backends();
-    relume::serve(relume::parse(app, argc, argv));
-    return 0;
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error);
-  } catch (const relume::Error& error) {
-    std::cerr << "degrade_bench: " << error.what() << std::endl;
-    return error.exit_code();
-  }
+  using namespace relume;
+  return bench_main("degrade_bench", "Degradation recipes and the loader, timed for compare_torch.py",
+                    [&](CLI::App& app) { serve(parse(app, argc, argv)); });
 }

@@ -4,9 +4,9 @@
 // `run` -> {"seconds", "value"}, `memory` -> bytes, `quit`.
 #include "autograd/reduce.h"
 #include "base/version.h"
+#include "bench/serve.h"
 #include "data/checkpoint/safetensors.h"
 #include "models/swinir.h"
-#include "tensor/backends.h"
 #include "train/adamw.h"
 
 #include <omp.h>
@@ -126,29 +126,17 @@ void serve(const Arguments& arguments) {
   const int64_t baseline = process_bytes("VmRSS");
   Contender contender(arguments);
   reset_peak();
-  Json reply{{"version", "relume " + version_number()}, {"threads", omp_get_max_threads()}};
-  while (true) {
-    std::cout << reply.dump() << std::endl;
-    std::string word;
-    if (!std::getline(std::cin, word) || word == "quit") return;
+  serve_lines({{"version", "relume " + version_number()}, {"threads", omp_get_max_threads()}}, [&](const std::string& word) {
     RELUME_CHECK(word == "run" || word == "memory", "unknown word '", word, "'; expected run, memory or quit");
-    reply = word == "run" ? contender.run() : contender.memory(baseline);
-  }
+    return word == "run" ? contender.run() : contender.memory(baseline);
+  });
 }
 
 }  // namespace
 }  // namespace relume
 
 int main(int argc, char** argv) {
-  CLI::App app{"The paper's SwinIR, timed for compare_torch.py", "stage1_bench"};
-  try {
-    relume::register_backends();
-    relume::serve(relume::parse(app, argc, argv));
-    return 0;
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error);
-  } catch (const relume::Error& error) {
-    std::cerr << "stage1_bench: " << error.what() << std::endl;
-    return error.exit_code();
-  }
+  using namespace relume;
+  return bench_main("stage1_bench", "The paper's SwinIR, timed for compare_torch.py",
+                    [&](CLI::App& app) { serve(parse(app, argc, argv)); });
 }
