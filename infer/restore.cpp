@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "autograd/resample.h"
 #include "base/files.h"
 #include "base/interrupt.h"
 #include "base/progress.h"
@@ -11,6 +10,7 @@
 #include "data/image.h"
 #include "data/picture_jobs.h"
 #include "data/resize.h"
+#include "infer/cleaner.h"
 
 namespace relume {
 
@@ -46,16 +46,7 @@ std::unique_ptr<SwinIR> load_swinir(const Path& weights, const Path& config) {
   return network;
 }
 
-Tensor restore_picture(const SwinIR& network, const Tensor& picture) {
-  const NoGrad no_grad;
-  const int64_t height = picture.shape(0), width = picture.shape(1), multiple = network.padding_multiple(),
-                s = network.output_scale();
-  const auto missing = [&](int64_t size) { return (multiple - size % multiple) % multiple; };
-  const Tensor x = as_float(picture).reshape({1, height, width, picture.shape(2)});
-  const Tensor y = network(pad(x, 0, 0, missing(height), missing(width), Border::zero));
-  const Tensor whole = pad(y, 0, 0, height * s - y.shape(1), width * s - y.shape(2), Border::zero);
-  return whole.reshape({height * s, width * s, whole.shape(3)});
-}
+Tensor restore_picture(const SwinIR& network, const Tensor& picture) { return clean(cleaner_of(network), picture); }
 
 Picture restore_picture(const SwinIR& network, const Picture& picture, bool sixteen_bit) {
   const bool deep = sixteen_bit && picture.pixels.dtype() == DType::f32;

@@ -7,8 +7,15 @@
 
 #include "cli/parity/case.h"
 #include "cli/parity/report.h"
+#include "models/swinir.h"
 
 namespace relume::parity {
+
+// Thrown by a kind of which only some variants can be run, saying which one this is: the case counts as not implemented.
+class NotImplemented : public Error {
+ public:
+  using Error::Error;
+};
 
 using Kind = void (*)(const Case&, Report&);
 using Kinds = std::map<std::string, Kind>;
@@ -19,5 +26,9 @@ void register_degrade_kinds(Kinds& kinds);     // degrade_codeformer, degrade_jp
 void register_degrade_op_kinds(Kinds& kinds);  // degrade_diffjpeg, degrade_noise, degrade_usm
 void register_image_kinds(Kinds& kinds);       // torch_resize, torch_resize_scale_factor, pil_resize
 void register_metric_kinds(Kinds& kinds);      // metric_psnr_ssim, metric_niqe
+void register_restore_kinds(Kinds& kinds);     // gaussian_weights, tiled_fn, cleaner
+
+// The SwinIR of a case: `call` is the reference's constructor call, `prefix` what the case's weights carry before their names.
+std::unique_ptr<SwinIR> swinir_of(const Case& c, const Json& call, const std::string& prefix = "");
 
 }  // namespace relume::parity

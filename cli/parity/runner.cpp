@@ -47,6 +47,8 @@ Verdict run_case(Case& c, Kind kind) {
     return report.finish();
   } catch (const Interrupted&) {
     throw;
+  } catch (const NotImplemented&) {
+    throw;
   } catch (const std::bad_alloc&) {
     failed.complaints.push_back("out of memory");
   } catch (const std::exception& error) {
@@ -104,7 +106,14 @@ Summary run_parity(const ParityOptions& options, const Kinds& kinds, std::ostrea
       row(c.name(), "-", "-", "-", "not implemented (kind " + c.kind() + ")");
       continue;
     }
-    const Verdict v = run_case(c, kind->second);
+    Verdict v;
+    try {
+      v = run_case(c, kind->second);
+    } catch (const NotImplemented& variant) {
+      ++summary.not_implemented;
+      row(c.name(), "-", "-", "-", std::string("not implemented (") + variant.what() + ")");
+      continue;
+    }
     ++(v.passed ? summary.passed : summary.failed);
     const bool measured = !v.worst.empty();
     row(c.name(), measured ? v.worst : "-", measured ? fmt::format("{:.2e}", v.error) : "-",

@@ -35,20 +35,6 @@ SwinIRConfig config_of(const Json& call, const std::string& where) {
   return read_config_text<SwinIRConfig>(merged.dump(), where, {});
 }
 
-std::unique_ptr<SwinIR> network_of(const Case& c, const Json& call) {
-  auto net = std::make_unique<SwinIR>(config_of(call, c.name()));
-  const auto weights = c.weights();
-  load_strict(*net, *weights);
-  for (const NamedTensor& b : net->buffers()) {  // what we would write must be what the reference registered
-    const std::string name = "buffer." + b.name;
-    if (!c.has(name)) continue;
-    const Tensor theirs = c.tensor(name).to(DType::f64), ours = b.tensor.to(DType::f64);
-    RELUME_CHECK(std::equal(ours.data<double>(), ours.data<double>() + ours.numel(), theirs.data<double>()), c.name(), ": ",
-                 name, " differs from ours");
-  }
-  return net;
-}
-
 // The scalar the reference differentiated.
 Tensor loss_of(const Case& c, const Tensor& prediction, const Tensor& target) {
   const Tensor sum = sum_squared_error(prediction, target);
@@ -76,17 +62,17 @@ void forward_and_backward(const Case& c, const SwinIR& net, Report& report) {
   compare_parameter_gradients(net, report);
 }
 
-void run_swinir(const Case& c, Report& report) { forward_and_backward(c, *network_of(c, c.config()), report); }
+void run_swinir(const Case& c, Report& report) { forward_and_backward(c, *swinir_of(c, c.config()), report); }
 
 void run_swinir_full(const Case& c, Report& report) {
-  const auto net = network_of(c, c.config());
+  const auto net = swinir_of(c, c.config());
   const NoGrad no_grad;
   report.compare_output("pred", to_channels_first((*net)(to_channels_last(c.f32("input.lq")))));
 }
 
 // Stochastic depth with recorded draws: one row of input.droppath_keep per branch with a probability above 0, in call order.
 void run_swinir_droppath(const Case& c, Report& report) {
-  const auto net = network_of(c, c.config());
+  const auto net = swinir_of(c, c.config());
   const Tensor keep = c.f32("input.droppath_keep"), probabilities = c.f32("input.droppath_prob");
   std::map<int, int64_t> row_of_branch;
   net->set_drop_path([&](int branch, double probability, int64_t samples) {
@@ -137,7 +123,7 @@ void run_swinir_adamw(const Case& c, Report& report) {
   const Json& optimizer = c.config().at("optimizer");
   RELUME_CHECK(c.option_in<std::string>(optimizer, "type") == "AdamW", c.name(), ": unknown optimiser");
   const auto betas = c.option_in<std::array<double, 2>>(optimizer, "betas");
-  const auto net = network_of(c, c.config().at("model"));
+  const auto net = swinir_of(c, c.config().at("model"));
   AdamW adamw(net->parameters(), {.lr = c.option_in<double>(optimizer, "lr"),
                                   .beta1 = betas[0],
                                   .beta2 = betas[1],
@@ -171,6 +157,20 @@ void run_swinir_adamw(const Case& c, Report& report) {
 }
 
 }  // namespace
+
+std::unique_ptr<SwinIR> swinir_of(const Case& c, const Json& call, const std::string& prefix) {
+  auto net = std::make_unique<SwinIR>(config_of(call, c.name()));
+  const auto weights = c.weights(prefix);
+  load_strict(*net, *weights);
+  for (const NamedTensor& b : net->buffers()) {  // what we would write must be what the reference registered
+    const std::string name = "buffer." + prefix + b.name;
+    if (!c.has(name)) continue;
+    const Tensor theirs = c.tensor(name).to(DType::f64), ours = b.tensor.to(DType::f64);
+    RELUME_CHECK(std::equal(ours.data<double>(), ours.data<double>() + ours.numel(), theirs.data<double>()), c.name(), ": ",
+                 name, " differs from ours");
+  }
+  return net;
+}
 
 void register_swinir_kinds(Kinds& kinds) {
   kinds["swinir"] = run_swinir;

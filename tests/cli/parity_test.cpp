@@ -61,7 +61,8 @@ class Parity : public testing::Test {
   Summary summary_;
   const Kinds kinds_{{"good", [](const Case& c, Report& r) { r.compare_output("y", c.tensor("input.x")); }},
                      {"silent", [](const Case&, Report&) {}},
-                     {"broken", [](const Case&, Report&) { throw InputError("conv2d: wrong shapes"); }}};
+                     {"broken", [](const Case&, Report&) { throw InputError("conv2d: wrong shapes"); }},
+                     {"partial", [](const Case&, Report&) { throw NotImplemented("cleaner scunet"); }}};
 };
 
 #define EXPECT_MENTIONS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
@@ -79,6 +80,14 @@ TEST_F(Parity, TheLastLineCountsAndAFailureDoesNotStopTheRun) {
   EXPECT_MENTIONS(out, "not compared: final.param.w, grad.param.w, output.y");
   EXPECT_MENTIONS(out, "output.y: error 0.316, tolerance 0.001");
   EXPECT_EQ(summary_.exit_code(false), 1);
+}
+
+TEST_F(Parity, AVariantThatAKindCannotRunIsNotImplemented) {
+  add("one", "partial", {{"output.y", f32({1})}});
+  add("two", "good", {{"input.x", f32({4})}, {"output.y", f32({4})}});
+  const std::string out = run(kinds_);
+  EXPECT_MENTIONS(out, "not implemented (cleaner scunet)");
+  EXPECT_EQ(last_line(out), "1 passed, 0 failed, 1 not implemented");
 }
 
 TEST_F(Parity, ExitCodes) {

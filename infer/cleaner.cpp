@@ -1,0 +1,54 @@
+#include "infer/cleaner.h"
+
+#include <algorithm>
+
+#include "autograd/resample.h"
+#include "data/convert.h"
+#include "data/resize.h"
+
+namespace relume {
+namespace {
+
+Tensor as_float(const Tensor& picture) { return picture.dtype() == DType::u8 ? to_float(picture) : picture; }
+
+Tensor enlarged(const Tensor& picture, int64_t short_side) {
+  const bool small = std::min(picture.shape(1), picture.shape(2)) < short_side;
+  return small ? resize_short_side(picture, short_side) : picture;
+}
+
+Tensor clean_whole(const Cleaner& cleaner, const Tensor& lq, int64_t short_side) {
+  const Tensor x = enlarged(as_float(lq), short_side);
+  const int64_t height = x.shape(1) * cleaner.scale, width = x.shape(2) * cleaner.scale;
+  const auto missing = [&](int64_t side) { return (cleaner.multiple - side % cleaner.multiple) % cleaner.multiple; };
+  const Tensor y = cleaner.network(pad(x, 0, 0, missing(x.shape(1)), missing(x.shape(2)), Border::zero));
+  return pad(y, 0, 0, height - y.shape(1), width - y.shape(2), Border::zero);
+}
+
+Tensor clean_tiled(const Cleaner& cleaner, const Tensor& lq, const CleanOptions& o) {
+  RELUME_CHECK(o.tile % cleaner.multiple == 0, "tiles of ", o.tile, " pixels; this network takes multiples of ",
+               cleaner.multiple);
+  // An 8-bit picture is cut as it is: it needs a quarter of the memory.
+  const Tensor cleaned = run_tiled(
+      lq, {.size = o.tile, .stride = o.tile_stride, .up = cleaner.scale},
+      [&](const Tensor& tile, const TileWindow&) { return cleaner.network(as_float(tile)); }, o.progress);
+  return enlarged(cleaned, o.short_side);
+}
+
+}  // namespace
+
+Cleaner cleaner_of(const SwinIR& network) {
+  return {.network = [&network](const Tensor& x) { return network(x); },
+          .multiple = network.padding_multiple(),
+          .scale = network.output_scale()};
+}
+
+Tensor clean(const Cleaner& cleaner, const Tensor& lq, const CleanOptions& options) {
+  RELUME_CHECK(lq && (lq.rank() == 3 || lq.rank() == 4) && lq.numel() > 0, "clean: expects a picture [H, W, 3], got ", lq);
+  const NoGrad no_grad;
+  const Tensor x = lq.rank() == 4 ? lq : lq.reshape({1, lq.shape(0), lq.shape(1), lq.shape(2)});
+  const Tensor y = is_tiled(options, x.shape(1), x.shape(2)) ? clean_tiled(cleaner, x, options)
+                                                             : clean_whole(cleaner, x, options.short_side);
+  return lq.rank() == 4 ? y : y.reshape({y.shape(1), y.shape(2), y.shape(3)});
+}
+
+}  // namespace relume

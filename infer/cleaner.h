@@ -1,0 +1,34 @@
+// Stage one applied to a picture: what is resized and padded around the network, whole or in tiles (spec/diffbir.md 5.2).
+#pragma once
+
+#include "infer/tiling.h"
+#include "models/swinir.h"
+
+namespace relume {
+
+// A network of stage one as the pipeline sees it: f32 [N, H, W, 3] in [0, 1], H and W multiples of `multiple`, to
+// [N, H * scale, W * scale, 3], not clamped. It refers to the network that it was made from, which must live as long.
+struct Cleaner {
+  std::function<Tensor(const Tensor&)> network;
+  int64_t multiple = 1, scale = 1;
+};
+Cleaner cleaner_of(const SwinIR& network);
+
+struct CleanOptions {
+  int64_t short_side = 0;  // what a shorter side is enlarged to, by antialiased bicubic; 0: pictures are taken as they are
+  int64_t tile = 0, tile_stride = 0;  // side of a tile, a multiple of cleaner.multiple, and from tile to tile; 0: whole
+  TileProgress progress = {};         // of the tiles
+};
+
+// Whether tiles of this side are used on a picture: where a side is below it, the picture is taken whole.
+inline bool is_tiled(const CleanOptions& o, int64_t height, int64_t width) {
+  return o.tile > 0 && height >= o.tile && width >= o.tile;
+}
+
+// lq u8 or f32 [H, W, 3] or [N, H, W, 3] to the cleaned picture, f32 of as many axes, about [0, 1], not clamped. Whole: a side
+// below short_side is enlarged first, zeros are padded on the right and bottom to cleaner.multiple, and the result is cropped.
+// Tiled: tiles are taken as they are, and the result's short side is enlarged where it is below short_side. Nothing is recorded
+// for gradients.
+Tensor clean(const Cleaner& cleaner, const Tensor& lq, const CleanOptions& options = {});
+
+}  // namespace relume
