@@ -23,6 +23,12 @@ class Error : public std::exception {
   std::string message_;
 };
 
+// Memory could not be had. What asked for it is undone; the same with less (a smaller tile) may go well.
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
 // What a caller or user can get wrong: shapes, types, arguments, configuration, files handed to us. Exit code 2.
 class InputError : public Error {
  public:

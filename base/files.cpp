@@ -1,6 +1,7 @@
 #include "base/files.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <system_error>
 #include <utility>
 
@@ -43,6 +45,17 @@ std::pair<int, int64_t> open_regular(const fs::path& path) {
   RELUME_CHECK(!S_ISDIR(facts.st_mode), path.string(), ": is a folder, expected a file");
   RELUME_CHECK(S_ISREG(facts.st_mode), path.string(), ": is not a regular file");
   return {std::exchange(file.value, -1), facts.st_size};
+}
+
+// The process that a temporary file of AtomicFile is named after, ".<name>.<process>.<number>.tmp"; 0 for other names.
+pid_t writer_of(const std::string& name) {
+  const std::vector<std::string> parts = split(name, '.');
+  if (parts.size() < 5 || !parts.front().empty() || parts.back() != "tmp") return 0;
+  const auto is_number = [](const std::string& text) {
+    return !text.empty() && text.size() <= 9 && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+  };
+  const std::string &process = parts[parts.size() - 3], &number = parts[parts.size() - 2];
+  return is_number(process) && is_number(number) ? pid_t(std::stol(process)) : 0;
 }
 
 }  // namespace
@@ -152,6 +165,22 @@ void write_file_atomically(const fs::path& path, std::string_view contents) {
   AtomicFile file(path);
   file.write(contents);
   file.commit();
+}
+
+int64_t remove_abandoned_files(const fs::path& folder) {
+  // A folder may be shared with machines and containers whose processes we cannot see: what changed just now is left alone.
+  constexpr auto untouched = std::chrono::minutes(1);
+  int64_t removed = 0;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    const pid_t process = writer_of(at->path().filename().string());
+    std::error_code gone;
+    if (process == 0 || at->is_symlink(gone) || !at->is_regular_file(gone)) continue;
+    const bool lives = ::kill(process, 0) == 0 || errno != ESRCH;
+    const auto changed = at->last_write_time(gone);
+    if (!lives && !gone && fs::file_time_type::clock::now() - changed > untouched && fs::remove(at->path(), gone)) ++removed;
+  }
+  return removed;
 }
 
 void make_folder(const fs::path& path) {

@@ -46,6 +46,10 @@ class AtomicFile {
 };
 void write_file_atomically(const std::filesystem::path& path, std::string_view contents);
 
+// Removes what AtomicFiles of killed processes left in a folder: temporary files that have not changed for a minute and whose
+// process is no more. Gives their number; a folder that is not there holds none.
+int64_t remove_abandoned_files(const std::filesystem::path& folder);
+
 // Creates the folder and its parents; throws an Error naming the path.
 void make_folder(const std::filesystem::path& path);
 

@@ -19,9 +19,16 @@ class Progress {
   // line.
   void update(int64_t done, const std::string& note) { update(done, double(done) / double(total_), note); }
   void update(int64_t done, double fraction, const std::string& note);
+  // While the unit after the `done` ones is under way: `part` of its `parts`, which are called `what` ("tile").
+  struct Part {
+    std::string what;
+    int64_t part = 0, parts = 0;
+  };
+  void update(int64_t done, double fraction, const std::string& note, const Part& part);
   double seconds() const;
 
  private:
+  void show(const std::string& where, double fraction, const std::string& note);
   void print(const std::string& line, bool last);
   std::string what_, line_;
   int64_t total_;

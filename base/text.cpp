@@ -3,8 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <numeric>
+#include <system_error>
+
+#include "base/error.h"
 
 namespace relume {
 
@@ -120,6 +124,22 @@ std::string human_bytes(double bytes) {
     ++unit;
   }
   return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.1f} {}", bytes, units[unit]);
+}
+
+int64_t parse_bytes(std::string_view text, const std::string& what) {
+  static const std::string units = "kmgtp";
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  std::string unit = lower_case(std::string(end, text.data() + text.size()));
+  unit.erase(0, unit.find_first_not_of(' ') == std::string::npos ? unit.size() : unit.find_first_not_of(' '));
+  if (unit.ends_with('b')) unit.pop_back();
+  const double step = unit.size() == 2 && unit.ends_with('i') ? 1024 : 1000;
+  if (step == 1024) unit.pop_back();
+  const size_t power = unit.empty() ? 0 : units.find(unit) == std::string::npos ? units.size() + 1 : units.find(unit) + 1;
+  const double bytes = value * std::pow(step, double(power));
+  RELUME_CHECK(error == std::errc() && unit.size() <= 1 && power <= units.size() && bytes >= 1 && bytes < 0x1p62, what, ": '",
+               text, "' is not an amount of memory; write it as 6G, 512M or 2GiB");
+  return int64_t(bytes);
 }
 
 std::string human_seconds(double seconds) {

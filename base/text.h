@@ -1,6 +1,7 @@
 // Small text helpers shared by messages.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,5 +24,9 @@ std::string lower_case(std::string text);   // ASCII letters only
 bool is_utf8(std::string_view text);        // well-formed as Unicode has it: no overlong forms, no surrogates
 std::string human_bytes(double bytes);      // "1.5 GB" (powers of 1000)
 std::string human_seconds(double seconds);  // "47 s", "3 min 20 s", "2 h 05 min"
+
+// A number of bytes as people write it: "6G", "1.5 GB", "512M" (powers of 1000), "6GiB" (powers of 1024), "4096"; letters in
+// any case. InputError, beginning with `what`, for anything else and for less than one byte.
+int64_t parse_bytes(std::string_view text, const std::string& what);
 
 }  // namespace relume

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "data/picture.h"
@@ -14,6 +15,13 @@ namespace relume {
 struct ImageLimits {
   int64_t max_pixels = int64_t(1) << 28;
   int max_scans = 500;  // of a JPEG: each scan is a pass over the whole picture
+};
+
+// What a file's header tells, without decoding a pixel.
+struct PictureHeader {
+  int64_t height = 0, width = 0;  // of the picture as decode() gives it
+  bool alpha = false, sixteen_bit = false, grey = false;
+  int64_t bytes() const { return height * width * (alpha ? 4 : 3) * (sixteen_bit ? 4 : 1); }  // of the decoded picture
 };
 
 struct DecodedPicture {
@@ -30,8 +38,16 @@ struct Codec {
   // Throws InputError beginning with `name` for anything that is not a whole, undamaged picture within the limits. A broken
   // colour profile does not make a broken picture: it is left out.
   DecodedPicture (*decode)(std::string_view bytes, const std::string& name, const ImageLimits& limits);
+  // The same errors as far as the header goes; sides are exchanged where a PNG tells its orientation only behind its pixels.
+  PictureHeader (*header)(std::string_view bytes, const std::string& name, const ImageLimits& limits);
   std::string (*encode)(const Picture& picture);  // of a picture that the format holds
 };
+
+// The header with its sides exchanged where the EXIF orientation turns the picture by a quarter.
+inline PictureHeader turned(PictureHeader header, int orientation) {
+  if (orientation >= 5) std::swap(header.height, header.width);
+  return header;
+}
 
 // Throws InputError when a header asks for an empty picture or one above limits.max_pixels.
 void check_size(int64_t height, int64_t width, const std::string& name, const ImageLimits& limits);

@@ -42,6 +42,15 @@ std::string foreign_format(std::string_view bytes) {
   return {};
 }
 
+const Codec& codec_of(std::string_view bytes, const std::string& name) {
+  RELUME_CHECK(!bytes.empty(), name, ": the file is empty (0 bytes); remove it or copy it again");
+  for (const Codec& codec : codecs())
+    if (codec.recognises(bytes)) return codec;
+  const std::string foreign = foreign_format(bytes);
+  throw InputError(name + (foreign.empty() ? ": not a picture" : ": " + foreign + " pictures are not read") +
+                   "; supported are " + supported_formats());
+}
+
 }  // namespace
 
 void check_size(int64_t height, int64_t width, const std::string& name, const ImageLimits& limits) {
@@ -60,17 +69,19 @@ std::string usable_icc(std::string_view icc, bool grey) {
 }
 
 Picture decode_picture(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
-  RELUME_CHECK(!bytes.empty(), name, ": the file is empty (0 bytes); remove it or copy it again");
-  for (const Codec& codec : codecs()) {
-    if (!codec.recognises(bytes)) continue;
-    auto [picture, orientation] = codec.decode(bytes, name, limits);
-    for (Tensor* part : {&picture.pixels, &picture.alpha})
-      if (*part) *part = apply_orientation(*part, orientation);
-    return picture;
-  }
-  const std::string foreign = foreign_format(bytes);
-  throw InputError(name + (foreign.empty() ? ": not a picture" : ": " + foreign + " pictures are not read") +
-                   "; supported are " + supported_formats());
+  auto [picture, orientation] = codec_of(bytes, name).decode(bytes, name, limits);
+  for (Tensor* part : {&picture.pixels, &picture.alpha})
+    if (*part) *part = apply_orientation(*part, orientation);
+  return picture;
+}
+
+PictureHeader decode_picture_header(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
+  return codec_of(bytes, name).header(bytes, name, limits);
+}
+
+PictureHeader read_picture_header(const std::filesystem::path& path, const ImageLimits& limits) {
+  const MappedFile file = map_file(path);  // only the pages that hold the header are read
+  return decode_picture_header(file.bytes, path.string(), limits);
 }
 
 Tensor decode_image(std::string_view bytes, const std::string& name, const ImageLimits& limits) {

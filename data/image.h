@@ -15,6 +15,10 @@ namespace relume {
 Picture read_picture(const std::filesystem::path& path, const ImageLimits& limits = {});
 Picture decode_picture(std::string_view bytes, const std::string& name, const ImageLimits& limits = {});
 
+// What its header tells: cheap, whatever the size of the picture. What reads it may still find the picture damaged.
+PictureHeader read_picture_header(const std::filesystem::path& path, const ImageLimits& limits = {});
+PictureHeader decode_picture_header(std::string_view bytes, const std::string& name, const ImageLimits& limits = {});
+
 // Its pixels alone, as the pipelines want them (spec diffbir 1.1): u8 [H, W, 3], alpha dropped, 16 bit rounded to 8.
 Tensor read_image(const std::filesystem::path& path, const ImageLimits& limits = {});
 Tensor decode_image(std::string_view bytes, const std::string& name, const ImageLimits& limits = {});

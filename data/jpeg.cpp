@@ -76,10 +76,16 @@ class Decompressor {
   Decompressor(const Decompressor&) = delete;
   Decompressor& operator=(const Decompressor&) = delete;
 
-  DecodedPicture decode() {
+  PictureHeader header() const {
     RELUME_CHECK(state_.jpeg_color_space != JCS_CMYK && state_.jpeg_color_space != JCS_YCCK, name_,
                  ": CMYK JPEG is not supported; convert the picture to RGB");
     check_size(state_.image_height, state_.image_width, name_, limits_);
+    const PictureHeader h{state_.image_height, state_.image_width, false, false, state_.jpeg_color_space == JCS_GRAYSCALE};
+    return turned(h, orientation());
+  }
+
+  DecodedPicture decode() {
+    header();  // throws
     DecodedPicture decoded;
     decoded.orientation = orientation();
     decoded.picture.grey = state_.jpeg_color_space == JCS_GRAYSCALE;
@@ -265,6 +271,8 @@ const Codec& jpeg_codec() {
                            .holds_grey = true,
                            .recognises = [](std::string_view bytes) { return bytes.starts_with("\xFF\xD8\xFF"); },
                            .decode = read_jpeg,
+                           .header = [](std::string_view bytes, const std::string& name,
+                                        const ImageLimits& limits) { return Decompressor(bytes, name, limits).header(); },
                            .encode = [](const Picture& picture) { return encode_jpeg(picture, 95); }};
   return codec;
 }

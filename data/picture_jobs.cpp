@@ -34,11 +34,12 @@ std::vector<PictureJob> single_job(const fs::path& input, const fs::path& output
 
 }  // namespace
 
-std::vector<PictureJob> picture_jobs(const fs::path& input, const fs::path& output, bool overwrite) {
+std::vector<PictureJob> picture_jobs(const fs::path& input, const fs::path& output, Existing existing) {
   RELUME_CHECK(fs::exists(input), input.string(), ": no such file or folder");
   const std::vector<PictureJob> jobs = fs::is_directory(input) ? folder_jobs(input, output) : single_job(input, output);
   for (const PictureJob& job : jobs)
-    RELUME_CHECK(overwrite || !fs::exists(job.to), job.to.string(), ": exists already; give --overwrite to replace it");
+    RELUME_CHECK(existing != Existing::refused || !fs::exists(job.to), job.to.string(),
+                 ": exists already; give --overwrite to replace it");
   return jobs;
 }
 

@@ -12,9 +12,17 @@ struct PictureJob {
   std::string name;  // of the input within its folder, "a/b.jpg": the same on every machine
 };
 
+// What becomes of results that exist already.
+enum class Existing {
+  refused,  // an InputError before anything is done
+  replaced,
+  kept,  // left to the caller, which looks at each
+};
+
 // `input` is a picture, or a folder with its sub-folders; `output` a file name, or the folder that results go to, as PNG, in
 // the structure of the input. Throws an InputError when there is nothing to do, when two inputs would become one file, when
-// `output` has no extension that can be written, and, unless `overwrite`, when a result exists already.
-std::vector<PictureJob> picture_jobs(const std::filesystem::path& input, const std::filesystem::path& output, bool overwrite);
+// `output` has no extension that can be written, and, where they are `refused`, when a result exists already.
+std::vector<PictureJob> picture_jobs(const std::filesystem::path& input, const std::filesystem::path& output,
+                                     Existing existing);
 
 }  // namespace relume

@@ -50,10 +50,21 @@ class Reader {
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
 
-  DecodedPicture decode() {
-    run([&] { read_header(); });
+  PictureHeader header() {
+    run([&] {
+      read_header();
+      read_exif();
+    });
     const int64_t height = png_get_image_height(png_, info_), width = png_get_image_width(png_, info_);
     check_size(height, width, name_, limits_);
+    const bool alpha =
+        (png_get_color_type(png_, info_) & PNG_COLOR_MASK_ALPHA) != 0 || png_get_valid(png_, info_, PNG_INFO_tRNS) != 0;
+    return turned({height, width, alpha, png_get_bit_depth(png_, info_) == 16, grey_}, orientation_);
+  }
+
+  DecodedPicture decode() {
+    header();  // throws
+    const int64_t height = png_get_image_height(png_, info_), width = png_get_image_width(png_, info_);
     int passes = 1;
     run([&] { passes = expand(); });
     const DType dtype = png_get_bit_depth(png_, info_) == 16 ? DType::f32 : DType::u8;
@@ -191,10 +202,11 @@ struct Writer {
   png_infop info = nullptr;
 };
 
-// libpng makes room for some chunks by the length they claim, up to 2 GiB, before it looks for their bytes.
-void check_chunk_lengths(std::string_view bytes, const std::string& name) {
+// libpng makes room for some chunks by the length they claim, up to 2 GiB, before it looks for their bytes. Goes as far as the
+// chunk called `last`.
+void check_chunk_lengths(std::string_view bytes, const std::string& name, std::string_view last) {
   constexpr size_t signature = 8, around = 12;  // of a chunk: length, name, checksum
-  for (size_t at = signature; at + around <= bytes.size() && bytes.substr(at + 4, 4) != "IEND";) {
+  for (size_t at = signature; at + around <= bytes.size() && bytes.substr(at + 4, 4) != last;) {
     const size_t length = png_get_uint_32(reinterpret_cast<png_const_bytep>(bytes.data() + at)),
                  left = bytes.size() - at - around;
     RELUME_CHECK(length <= left, name, ": truncated PNG (a chunk of ", length, " bytes, ", left,
@@ -204,8 +216,13 @@ void check_chunk_lengths(std::string_view bytes, const std::string& name) {
 }
 
 DecodedPicture read_png(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
-  check_chunk_lengths(bytes, name);
+  check_chunk_lengths(bytes, name, "IEND");
   return Reader(bytes, name, limits).decode();
+}
+
+PictureHeader read_png_header(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
+  check_chunk_lengths(bytes, name, "IDAT");
+  return Reader(bytes, name, limits).header();
 }
 
 // One row as the file has it: `channels` samples a pixel, the first ones colour (or grey), big-endian where of 16 bit.
@@ -271,6 +288,7 @@ const Codec& png_codec() {
                            .holds_grey = true,
                            .recognises = [](std::string_view bytes) { return bytes.starts_with("\x89PNG\r\n\x1A\n"); },
                            .decode = read_png,
+                           .header = read_png_header,
                            .encode = encode_png};
   return codec;
 }

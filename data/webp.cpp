@@ -52,20 +52,38 @@ void decode_pixels(std::string_view bytes, const std::string& name, WebPDecoderC
   if (status != VP8_STATUS_OK) refuse(name, status == VP8_STATUS_NOT_ENOUGH_DATA, reason_of(status));
 }
 
-DecodedPicture read_webp(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
+// A file whose header is fine, with its container taken apart.
+struct OpenedWebp {
+  WebPDecoderConfig config;
+  std::unique_ptr<WebPDemuxer, Delete> demuxer;
+};
+
+OpenedWebp open_webp(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
   const WebPData data = view_of(bytes);
   WebPDemuxState state = WEBP_DEMUX_PARSE_ERROR;
-  const std::unique_ptr<WebPDemuxer, Delete> demuxer(WebPDemuxPartial(&data, &state));
-  WebPDecoderConfig config;
-  WebPInitDecoderConfig(&config);
-  const VP8StatusCode status = WebPGetFeatures(data.bytes, data.size, &config.input);
+  OpenedWebp opened;
+  opened.demuxer.reset(WebPDemuxPartial(&data, &state));
+  WebPInitDecoderConfig(&opened.config);
+  WebPBitstreamFeatures& features = opened.config.input;
+  const VP8StatusCode status = WebPGetFeatures(data.bytes, data.size, &features);
   if (status != VP8_STATUS_OK) refuse(name, status == VP8_STATUS_NOT_ENOUGH_DATA, reason_of(status));
-  RELUME_CHECK(config.input.has_animation == 0, name,
+  RELUME_CHECK(features.has_animation == 0, name,
                ": animated WebP is not supported; export one of its pictures, or remove it from the folder");
-  check_size(config.input.height, config.input.width, name, limits);
+  check_size(features.height, features.width, name, limits);
   if (state == WEBP_DEMUX_PARSE_ERROR) refuse(name, false, "the container is malformed");
   if (state != WEBP_DEMUX_DONE) refuse(name, true, "the file ends inside a chunk");
+  return opened;
+}
 
+PictureHeader read_webp_header(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
+  const OpenedWebp opened = open_webp(bytes, name, limits);
+  const WebPBitstreamFeatures& features = opened.config.input;
+  return turned({features.height, features.width, features.has_alpha != 0, false, false},
+                exif_orientation(chunk_of(opened.demuxer.get(), "EXIF")));
+}
+
+DecodedPicture read_webp(std::string_view bytes, const std::string& name, const ImageLimits& limits) {
+  auto [config, demuxer] = open_webp(bytes, name, limits);
   DecodedPicture decoded;
   Picture& picture = decoded.picture;
   const int64_t height = config.input.height, width = config.input.width;
@@ -152,6 +170,7 @@ const Codec& webp_codec() {
                                  return bytes.starts_with("RIFF") && bytes.size() > 8 && bytes.substr(8).starts_with("WEBP");
                                },
                            .decode = read_webp,
+                           .header = read_webp_header,
                            .encode = encode_webp};
   return codec;
 }

@@ -102,9 +102,10 @@ SeededDraws draws_of_picture(uint64_t seed, const std::string& name) {
 }
 
 int64_t degrade_files(const DegradeOptions& o) {
-  const std::vector<PictureJob> jobs = picture_jobs(o.input, o.output, o.overwrite);
+  const Existing existing = o.overwrite ? Existing::replaced : Existing::refused;
+  const std::vector<PictureJob> jobs = picture_jobs(o.input, o.output, existing);
   std::vector<PictureJob> targets;
-  if (!o.target.empty()) targets = picture_jobs(o.input, o.target, o.overwrite);
+  if (!o.target.empty()) targets = picture_jobs(o.input, o.target, existing);
   RunRecord replay, done{.recipe = o.recipe, .pictures = {}};
   if (!o.replay.empty()) done.recipe = (replay = read_record(o.replay)).recipe;
 

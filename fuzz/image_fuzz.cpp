@@ -63,6 +63,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     require(std::string_view(error.what()).starts_with("input: "));
     return 0;
   }
+  const relume::PictureHeader header = relume::decode_picture_header(bytes, "input", {.max_pixels = 1 << 20, .max_scans = 50});
+  const int64_t height = picture.pixels.shape(0), width = picture.pixels.shape(1);
+  require((header.height == height && header.width == width) || (header.height == width && header.width == height));
+  require(header.alpha == bool(picture.alpha) && header.grey == picture.grey &&
+          header.sixteen_bit == (picture.pixels.dtype() == relume::DType::f32));
   const Picture back = relume::decode_picture(relume::encode_png(picture), "written");
   require(same(back.pixels, picture.pixels) && same(back.alpha, picture.alpha) && back.grey == picture.grey);
   require(back.icc.empty() || back.icc == picture.icc);

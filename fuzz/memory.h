@@ -23,6 +23,7 @@ class PlainAllocator final : public Allocator {
   int64_t peak_bytes() const override { return peak_; }
   void reset_peak() override { peak_ = in_use_; }
   void trim() override {}
+  int64_t most_held(int64_t peak) const override { return peak; }
 
  private:
   int64_t in_use_ = 0, peak_ = 0;

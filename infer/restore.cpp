@@ -60,7 +60,8 @@ Picture restore_picture(const SwinIR& network, const Picture& picture, bool sixt
 }
 
 int64_t restore_files(const RestoreOptions& options) {
-  const std::vector<PictureJob> jobs = picture_jobs(options.input, options.output, options.overwrite);
+  const std::vector<PictureJob> jobs =
+      picture_jobs(options.input, options.output, options.overwrite ? Existing::replaced : Existing::refused);
   const auto network = load_swinir(options.weights, options.config);
   Progress progress("picture", int64_t(jobs.size()));
   std::string failures;

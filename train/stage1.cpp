@@ -8,13 +8,13 @@
 #include "autograd/reduce.h"
 #include "base/files.h"
 #include "base/interrupt.h"
+#include "base/json_log.h"
 #include "base/progress.h"
 #include "base/version.h"
 #include "data/checkpoint/safetensors.h"
 #include "data/metrics/similarity.h"
 #include "layers/drop_path.h"
 #include "train/adamw.h"
-#include "train/json_log.h"
 #include "train/stage1_data.h"
 
 namespace relume {

@@ -54,6 +54,7 @@ class CpuAllocator final : public Allocator {
     const std::lock_guard lock(mutex_);
     while (!free_.empty()) drop(free_.begin());
   }
+  int64_t most_held(int64_t peak) const override { return peak + peak / 8; }
 
  private:
   struct Freed {
@@ -81,8 +82,8 @@ class CpuAllocator final : public Allocator {
     return aligned;
   }
   [[noreturn]] void fail_out_of_memory(int64_t size) const {
-    throw Error("out of memory: " + human_bytes(double(size)) + " asked for, " + human_bytes(double(in_use_)) +
-                " in use; use a smaller picture, tile, batch or network");
+    throw OutOfMemory("out of memory: " + human_bytes(double(size)) + " asked for, " + human_bytes(double(in_use_)) +
+                      " in use; use a smaller picture, tile, batch or network");
   }
   void* take_cached(int64_t size) {
     const auto found = free_.lower_bound(size);
@@ -93,7 +94,7 @@ class CpuAllocator final : public Allocator {
     return pointer;
   }
   void make_room(int64_t size) {
-    const int64_t live = std::max(highest_, in_use_ + size), limit = live + live / 8;
+    const int64_t limit = most_held(std::max(highest_, in_use_ + size));
     while (!free_.empty() && in_use_ + cached_ + size > limit)
       drop(std::ranges::min_element(free_, {}, [](const auto& block) { return block.second.when; }));
   }

@@ -11,7 +11,8 @@
 
 namespace relume {
 
-// Memory of one device. allocate() returns 64-byte aligned memory or throws an Error naming the bytes asked for and in use.
+// Memory of one device. allocate() returns 64-byte aligned memory or throws an OutOfMemory naming the bytes asked for and in
+// use.
 class Allocator {
  public:
   virtual ~Allocator() = default;
@@ -21,6 +22,8 @@ class Allocator {
   virtual int64_t peak_bytes() const = 0;  // highest bytes_in_use() since the last reset_peak()
   virtual void reset_peak() = 0;
   virtual void trim() = 0;  // gives cached memory back to the system
+  // What is held of the system at most while bytes_in_use() stays at or below `peak`.
+  virtual int64_t most_held(int64_t peak) const = 0;
 };
 Allocator& allocator(Device device);                        // throws when the build has no such device
 void set_allocator(DeviceKind kind, Allocator* allocator);  // called by a backend's registration

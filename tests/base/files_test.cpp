@@ -194,6 +194,36 @@ TEST_F(Files, AMappingOutlivesTheNameOfItsFile) {
             (folder / "a").string() + ": cannot open: No such file or directory");
 }
 
+TEST_F(Files, WhatKilledProcessesLeftIsRemoved) {
+  int status = 0;
+  const pid_t dead = fork();
+  if (dead == 0) _exit(0);
+  waitpid(dead, &status, 0);
+  const std::string theirs = detail::concat(".", dead), ours = detail::concat(".", getpid());
+  const std::vector<std::string> kept{".a.png" + ours + ".0.tmp",
+                                      ".fresh.png" + theirs + ".0.tmp",
+                                      "a.png" + theirs + ".0.tmp",
+                                      ".a.png" + theirs + ".0.tmp.png",
+                                      ".a.png.x1.0.tmp",
+                                      ".a.png.-1.0.tmp",
+                                      ".tmp",
+                                      "photo.png"};
+  for (const std::string& name : kept) std::ofstream(folder / name) << "kept";
+  for (const char* name : {".a.png", ".b", ".c.d.e"}) std::ofstream(folder / (name + theirs + ".12.tmp")) << "left";
+  fs::create_symlink("photo.png", folder / (".link.png" + theirs + ".0.tmp"));
+  const auto age = [&](const fs::path& path) {
+    fs::last_write_time(path, fs::file_time_type::clock::now() - std::chrono::minutes(2));
+  };
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().filename().string().find("fresh") == std::string::npos) age(entry.path());
+  EXPECT_EQ(remove_abandoned_files(folder), 3);
+  EXPECT_EQ(names().size(), kept.size() + 1);
+  EXPECT_EQ(remove_abandoned_files(folder), 0);
+  EXPECT_EQ(remove_abandoned_files(folder / "absent"), 0);
+  age(folder / kept[1]);
+  EXPECT_EQ(remove_abandoned_files(folder), 1);
+}
+
 TEST_F(Files, ALibraryMayWriteByTheTemporaryName) {
   AtomicFile file(folder / "a");
   std::ofstream(file.temporary()) << "by name";

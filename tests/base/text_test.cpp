@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+#include "base/error.h"
+
 namespace relume {
 namespace {
 
@@ -77,6 +79,31 @@ TEST(HumanBytes, UsesPowersOfThousand) {
   EXPECT_EQ(human_bytes(999960), "1.0 MB");
   EXPECT_EQ(human_bytes(1.5e9), "1.5 GB");
   EXPECT_EQ(human_bytes(5e18), "5000.0 PB");
+}
+
+TEST(ParseBytes, ReadsWhatPeopleWrite) {
+  EXPECT_EQ(parse_bytes("6G", "x"), 6000000000);
+  EXPECT_EQ(parse_bytes("6g", "x"), 6000000000);
+  EXPECT_EQ(parse_bytes("1.5 GB", "x"), 1500000000);
+  EXPECT_EQ(parse_bytes("512M", "x"), 512000000);
+  EXPECT_EQ(parse_bytes("2GiB", "x"), int64_t(2) << 30);
+  EXPECT_EQ(parse_bytes("3KIB", "x"), 3 * 1024);
+  EXPECT_EQ(parse_bytes("4096", "x"), 4096);
+  EXPECT_EQ(parse_bytes("7B", "x"), 7);
+  EXPECT_EQ(parse_bytes("1T", "x"), 1000000000000);
+}
+
+TEST(ParseBytes, RefusesTheRest) {
+  for (const char* text :
+       {"", "G", "-1G", "0", "6X", "6GG", "6 G B", "1e300G", "nan", "inf", "6iB", "6ib", "0x10", "6G!", " 6G"}) {
+    try {
+      parse_bytes(text, "--memory");
+      ADD_FAILURE() << "'" << text << "' was read";
+    } catch (const InputError& e) {
+      EXPECT_EQ(std::string(e.what()),
+                "--memory: '" + std::string(text) + "' is not an amount of memory; write it as 6G, 512M or 2GiB");
+    }
+  }
 }
 
 TEST(HumanSeconds, RoundsWithoutASixtiethSecond) {

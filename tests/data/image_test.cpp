@@ -39,6 +39,38 @@ TEST(Image, WhatIsNoPictureIsNamed) {
   EXPECT_HAS(input_error([&] { read_image(folder.path()); }), "is a folder");
 }
 
+TEST(Image, HeadersTellWhatDecodingGives) {
+  int seen = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(fixture("rgb.png").parent_path())) {
+    const std::filesystem::path& path = entry.path();
+    if (path.extension() == ".icc" || path.stem() == "animated" || path.stem() == "photo_cmyk") continue;
+    const Picture picture = read_picture(path);
+    const PictureHeader header = read_picture_header(path);
+    EXPECT_EQ(header.height, picture.pixels.shape(0)) << path;
+    EXPECT_EQ(header.width, picture.pixels.shape(1)) << path;
+    EXPECT_EQ(header.alpha, bool(picture.alpha)) << path;
+    EXPECT_EQ(header.sixteen_bit, picture.pixels.dtype() == DType::f32) << path;
+    EXPECT_EQ(header.grey, picture.grey) << path;
+    ++seen;
+  }
+  EXPECT_GT(seen, 30);
+  EXPECT_EQ((PictureHeader{2, 3}.bytes()), 18);
+  EXPECT_EQ((PictureHeader{2, 3, true, true}.bytes()), 96);
+}
+
+TEST(Image, HeadersAreReadOfPicturesCutBehindThem) {
+  for (const auto& [name, whole] :
+       {std::pair{"rgb16.png", size_t(60)}, {"photo_420.jpg", size_t(700)}, {"grey_alpha16_interlaced.png", size_t(60)}}) {
+    const std::string bytes = read_file(fixture(name));
+    EXPECT_EQ(decode_picture_header(bytes.substr(0, whole), name).height, read_picture(fixture(name)).pixels.shape(0)) << name;
+    EXPECT_THROW(decode_picture(bytes.substr(0, whole), name), InputError) << name;
+  }
+  EXPECT_HAS(input_error([] { read_picture_header(fixture("photo_cmyk.jpg")); }), "CMYK JPEG is not supported");
+  EXPECT_HAS(input_error([] { read_picture_header(fixture("animated.webp")); }), "animated WebP is not supported");
+  EXPECT_HAS(input_error([] { read_picture_header(fixture("rgb.icc")); }), "not a picture");
+  EXPECT_HAS(input_error([] { read_picture_header(fixture("rgb.png"), {.max_pixels = 10}); }), "its header asks for");
+}
+
 TEST(Image, RandomBytesBehindAMagicNeverCrash) {
   uint32_t state = 1;
   for (const std::string& head :
@@ -51,6 +83,7 @@ TEST(Image, RandomBytesBehindAMagicNeverCrash) {
         bytes[3 + (state >> 8) % (bytes.size() - 3)] = char(state >> 3);
       }
       try {
+        EXPECT_GT(decode_picture_header(bytes, "noise", {.max_pixels = 1 << 20}).bytes(), 0);
         EXPECT_EQ(decode_image(bytes, "noise", {.max_pixels = 1 << 20}).shape(2), 3);
       } catch (const InputError& e) {
         EXPECT_HAS(e.what(), "noise: ");

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <string>
 #include <vector>
@@ -178,6 +179,20 @@ TEST(SixteenBits, AreTheRoundedResultOfF32) {
     kernels::layer_norm_forward.on({})(out, {}, x, weight, bias, 1e-5);
     kernels::layer_norm_forward.on({})(wide, {}, wide_x, weight.to(DType::f32), bias.to(DType::f32), 1e-5);
     EXPECT_TRUE(bytes(out) == bytes(wide.to(type))) << type;
+  }
+}
+
+TEST(Threads, ErrorsLeaveTheParallelRegion) {
+  for (const int threads : {1, 2, 3}) {
+    const ThreadCount scope(threads);
+    std::atomic<int> calls{0};
+    EXPECT_THROW(cpu::parallel_for(10, 1,
+                                   [&](int64_t begin, int64_t) {
+                                     ++calls;
+                                     if (begin % 3 == 1) throw OutOfMemory("out of memory");
+                                   }),
+                 OutOfMemory);
+    EXPECT_EQ(calls, 10);
   }
 }
 

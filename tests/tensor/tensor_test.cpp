@@ -85,6 +85,19 @@ TEST(Storage, CountsMemory) {
   pool.trim();
 }
 
+TEST(Storage, WhatCannotBeHadIsAnErrorThatLeavesTheRest) {
+  Allocator& pool = allocator({});
+  const int64_t before = pool.bytes_in_use();
+  try {
+    Tensor::empty({int64_t(1) << 46});
+    FAIL() << "more than the address space holds was given";
+  } catch (const OutOfMemory& e) {
+    EXPECT_NE(std::string(e.what()).find("out of memory: 281.5 TB asked for"), std::string::npos) << e.what();
+  }
+  EXPECT_EQ(pool.bytes_in_use(), before);
+  EXPECT_GE(pool.most_held(1000), 1000);
+}
+
 TEST(Kernel, AMissingKernelSaysWhatToDo) {
   try {
     kernels::fill.on({DeviceKind::cuda, 0});

@@ -1,4 +1,4 @@
-#include "train/json_log.h"
+#include "base/json_log.h"
 
 #include <cerrno>
 #include <cstring>
