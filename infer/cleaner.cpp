@@ -1,7 +1,5 @@
 #include "infer/cleaner.h"
 
-#include <algorithm>
-
 #include "autograd/resample.h"
 #include "data/convert.h"
 #include "data/resize.h"
@@ -19,7 +17,7 @@ Tensor enlarged(const Tensor& picture, int64_t short_side) {
 Tensor clean_whole(const Cleaner& cleaner, const Tensor& lq, int64_t short_side) {
   const Tensor x = enlarged(as_float(lq), short_side);
   const int64_t height = x.shape(1) * cleaner.scale, width = x.shape(2) * cleaner.scale;
-  const auto missing = [&](int64_t side) { return (cleaner.multiple - side % cleaner.multiple) % cleaner.multiple; };
+  const auto missing = [&](int64_t side) { return padded_side(cleaner, side) - side; };
   const Tensor y = cleaner.network(pad(x, 0, 0, missing(x.shape(1)), missing(x.shape(2)), Border::zero));
   return pad(y, 0, 0, height - y.shape(1), width - y.shape(2), Border::zero);
 }
@@ -37,9 +35,11 @@ Tensor clean_tiled(const Cleaner& cleaner, const Tensor& lq, const CleanOptions&
 }  // namespace
 
 Cleaner cleaner_of(const SwinIR& network) {
+  const SwinIRConfig& c = network.config();
   return {.network = [&network](const Tensor& x) { return network(x); },
           .multiple = network.padding_multiple(),
-          .scale = network.output_scale()};
+          .scale = network.output_scale(),
+          .only_side = c.ape ? c.img_size / c.patch_size * (c.unshuffle ? c.sf : c.outer_unshuffle) : 0};
 }
 
 Tensor clean(const Cleaner& cleaner, const Tensor& lq, const CleanOptions& options) {

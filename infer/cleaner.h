@@ -1,6 +1,8 @@
 // Stage one applied to a picture: what is resized and padded around the network, whole or in tiles (spec/diffbir.md 5.2).
 #pragma once
 
+#include <algorithm>
+
 #include "infer/tiling.h"
 #include "models/swinir.h"
 
@@ -11,6 +13,7 @@ namespace relume {
 struct Cleaner {
   std::function<Tensor(const Tensor&)> network;
   int64_t multiple = 1, scale = 1;
+  int64_t only_side = 0;  // the one side that a network with a position embedding takes; 0: every multiple
 };
 Cleaner cleaner_of(const SwinIR& network);
 
@@ -19,6 +22,11 @@ struct CleanOptions {
   int64_t tile = 0, tile_stride = 0;  // side of a tile, a multiple of cleaner.multiple, and from tile to tile; 0: whole
   TileProgress progress = {};         // of the tiles
 };
+
+// What a side of a picture is padded to when it is taken whole.
+inline int64_t padded_side(const Cleaner& cleaner, int64_t side) {
+  return std::max(cleaner.only_side, (side + cleaner.multiple - 1) / cleaner.multiple * cleaner.multiple);
+}
 
 // Whether tiles of this side are used on a picture: where a side is below it, the picture is taken whole.
 inline bool is_tiled(const CleanOptions& o, int64_t height, int64_t width) {

@@ -1,16 +1,11 @@
 #include "infer/restore.h"
 
-#include <fmt/format.h>
+#include <algorithm>
 
-#include "base/files.h"
-#include "base/interrupt.h"
-#include "base/progress.h"
 #include "data/checkpoint/safetensors.h"
 #include "data/convert.h"
-#include "data/image.h"
-#include "data/picture_jobs.h"
+#include "data/pil_resize.h"
 #include "data/resize.h"
-#include "infer/cleaner.h"
 
 namespace relume {
 
@@ -26,6 +21,22 @@ SwinIRConfig config_of(const SafetensorsFile& file, const Path& config) {
 }
 
 Tensor as_float(const Tensor& part) { return part.dtype() == DType::u8 ? to_float(part) : part; }
+
+Tensor clamped(const Tensor& picture) {
+  Tensor out = Tensor::empty(picture.shape());
+  std::transform(picture.data<float>(), picture.data<float>() + picture.numel(), out.data<float>(),
+                 [](float v) { return std::clamp(v, 0.0f, 1.0f); });
+  return out;
+}
+
+// What is done before stage one. Pillow keeps the range after each of its passes, columns first.
+Tensor resized_first(const Tensor& picture, int64_t height, int64_t width) {
+  if (picture.shape(0) == height && picture.shape(1) == width) return picture;
+  if (picture.dtype() == DType::u8) return pil_resize(picture, height, width, PilFilter::bicubic);
+  const TorchResizeOptions antialiased{.antialias = true};
+  const Tensor wide = clamped(resize_torch(picture, picture.shape(0), width, TorchResize::bicubic, antialiased));
+  return clamped(resize_torch(wide, height, width, TorchResize::bicubic, antialiased));
+}
 
 // BT.601 luma in all channels, in the form that leaves equal channels exactly as they are.
 Tensor grey_of(const Tensor& picture) {
@@ -48,42 +59,22 @@ std::unique_ptr<SwinIR> load_swinir(const Path& weights, const Path& config) {
 
 Tensor restore_picture(const SwinIR& network, const Tensor& picture) { return clean(cleaner_of(network), picture); }
 
-Picture restore_picture(const SwinIR& network, const Picture& picture, bool sixteen_bit) {
+Picture restore_picture(const Cleaner& cleaner, const Picture& picture, const PicturePlan& plan, bool sixteen_bit,
+                        const TileProgress& progress) {
   const bool deep = sixteen_bit && picture.pixels.dtype() == DType::f32;
-  const Tensor colours = restore_picture(network, picture.pixels), pixels = picture.grey ? grey_of(colours) : colours;
+  const int64_t height = plan.result_height, width = plan.result_width;
+  CleanOptions options = plan.clean_options();
+  options.progress = progress;
+  Tensor pixels = clean(cleaner, resized_first(picture.pixels, plan.height, plan.width), options);
+  if (pixels.shape(0) != height || pixels.shape(1) != width)
+    pixels = resize_torch(pixels, height, width, TorchResize::bicubic, {.antialias = true});
+  if (picture.grey) pixels = grey_of(pixels);
   Picture out{.pixels = deep ? to_16_bit_truncated(pixels) : to_u8_truncated(pixels), .grey = picture.grey, .icc = picture.icc};
+  pixels = {};
   if (!picture.alpha) return out;
-  Tensor alpha = as_float(picture.alpha);
-  if (network.output_scale() != 1) alpha = resize_opencv(alpha, pixels.shape(0), pixels.shape(1), OpencvResize::cubic);
+  const Tensor alpha = resize_opencv(as_float(picture.alpha), height, width, OpencvResize::cubic);
   out.alpha = deep ? to_16_bit_rounded(alpha) : to_u8_rounded(alpha);
   return out;
-}
-
-int64_t restore_files(const RestoreOptions& options) {
-  const std::vector<PictureJob> jobs =
-      picture_jobs(options.input, options.output, options.overwrite ? Existing::replaced : Existing::refused);
-  const auto network = load_swinir(options.weights, options.config);
-  Progress progress("picture", int64_t(jobs.size()));
-  std::string failures;
-  int64_t done = 0, failed = 0;
-  for (const PictureJob& job : jobs) {
-    throw_if_interrupted();
-    try {
-      Picture picture = read_picture(job.from);
-      const bool sixteen_bit = codec_for(job.to).holds_16_bit;
-      check_writable(job.to, sixteen_bit ? picture : to_8_bit(picture));
-      picture = restore_picture(*network, picture, sixteen_bit);
-      if (job.to.has_parent_path()) make_folder(job.to.parent_path());
-      write_picture(job.to, picture);
-    } catch (const InputError& e) {
-      if (jobs.size() == 1) throw;
-      failures += std::string("\n  ") + e.what();
-      ++failed;
-    }
-    progress.update(++done, job.from.filename().string());
-  }
-  RELUME_CHECK(failed == 0, failed, " of ", jobs.size(), " pictures could not be restored:", failures);
-  return done;
 }
 
 }  // namespace relume

@@ -1,10 +1,12 @@
-// Restoring pictures with a stage-one network (spec/diffbir.md 5.2).
+// Restoring pictures with a stage-one network (spec/diffbir.md 5.1, 5.2).
 #pragma once
 
 #include <filesystem>
 #include <memory>
 
 #include "data/picture.h"
+#include "data/picture_jobs.h"
+#include "infer/plan.h"
 #include "models/swinir.h"
 
 namespace relume {
@@ -18,23 +20,39 @@ std::unique_ptr<SwinIR> load_swinir(const std::filesystem::path& weights, const 
 // The picture is padded with zeros on the right and bottom to network.padding_multiple() and the result cropped (spec 5.2).
 Tensor restore_picture(const SwinIR& network, const Tensor& picture);
 
-// The same with what else a file carries: alpha, enlarged bicubically where the network enlarges; the colour profile; a grey
-// picture becomes grey again (BT.601 luma of the result). Pixels are truncated (spec 5.3 step 8) to 8 bit, or to 16 bit where
-// the picture has 16 and `sixteen_bit` is set.
-Picture restore_picture(const SwinIR& network, const Picture& picture, bool sixteen_bit);
+// A picture as its plan has it, with what else a file carries. The picture is resized to plan.height x plan.width where it has
+// another size: bicubic, in Pillow's arithmetic (spec 5.1; of 16 bit the same without rounding to 8). Then stage one, whole or
+// in tiles (5.2); then antialiased bicubic to the result's size (5.3 step 8; as it is where the size is right). Alpha is
+// enlarged bicubically; the colour profile is kept; a grey picture becomes grey again (BT.601 luma of the result). Pixels are
+// truncated to 8 bit, or to 16 bit where the picture has 16 and `sixteen_bit` is set.
+Picture restore_picture(const Cleaner& cleaner, const Picture& picture, const PicturePlan& plan, bool sixteen_bit,
+                        const TileProgress& progress = {});
 
 struct RestoreOptions {
   std::filesystem::path input;   // a picture, or a folder of pictures (with its sub-folders)
   std::filesystem::path output;  // a file name; for a folder, or when it is an existing folder, the folder results go to
   std::filesystem::path weights, config;
-  bool overwrite = false;
+  Existing existing = Existing::refused;  // kept: results that can be read and have the size they would get
+  double upscale = 0;                     // as PlanOptions has it
+  int64_t short_side = -1;  // as CleanOptions has it; -1: 512 where `upscale` is given and the network is a published
+                            // stage one (an unshuffle by 8 in front), else 0
+  TileMode mode = TileMode::automatic;
+  int64_t tile = 0, overlap = -1;  // as PlanOptions has them
+  int64_t memory = 0;              // bytes that the process may hold; 0: three quarters of what it can have
+  bool dry_run = false;            // the plan alone
+  std::filesystem::path json_log;  // an object per picture; empty: none
 };
 
-// Restores one picture or a folder, whose structure is kept; results of a folder are PNG. Results have what the picture has:
-// alpha, 16 bit, grey, colour profile. A name whose format holds no 16 bit gets 8; one whose format cannot hold the alpha or
-// the grey profile is an InputError before the picture is computed. A file that cannot be read is reported and left out; then,
-// after the others, InputError. Existing results are refused before anything is computed, unless `overwrite`. Gives the number
-// of pictures restored.
-int64_t restore_files(const RestoreOptions& options);
+struct RestoreCounts {
+  int64_t restored = 0, kept = 0;
+};
+
+// Restores one picture or a folder, whose structure is kept; results of a folder are PNG. First the plan goes to standard
+// error; with `dry_run` what it says of each picture goes to standard output, and that is all. Results have what the picture
+// has: alpha, 16 bit, grey, colour profile. A name whose format holds no 16 bit gets 8; one whose format cannot hold the alpha
+// or the grey profile is an InputError before the picture is computed. A picture that cannot be read, or needs more memory than
+// allowed, is reported and left out; then, after the others, InputError. Where memory runs out all the same, the picture is
+// tried again in smaller tiles, up to three times, unless the mode is `off`.
+RestoreCounts restore_files(const RestoreOptions& options);
 
 }  // namespace relume

@@ -3,16 +3,20 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "base/files.h"
 #include "data/checkpoint/safetensors.h"
 #include "data/convert.h"
 #include "data/image.h"
+#include "data/pil_resize.h"
+#include "data/resize.h"
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
 #include "tests/support/pictures.h"
 #include "tests/support/small_network.h"
+#include "tests/support/threads.h"
 
 namespace relume::test {
 namespace {
@@ -48,6 +52,13 @@ Tensor by_hand(const SwinIR& network, const Tensor& picture, int64_t height, int
     std::memcpy(out.data<float>() + y * w * s * 3, restored.data<float>() + y * width * s * 3,
                 size_t(w * s * 3) * sizeof(float));
   return out;
+}
+
+// A picture in memory by the plan that these options make.
+Picture restored_by(const Cleaner& cleaner, const Picture& picture, const PlanOptions& options, bool sixteen_bit = true) {
+  const PictureHeader header{picture.pixels.shape(0), picture.pixels.shape(1), bool(picture.alpha),
+                             picture.pixels.dtype() == DType::f32, picture.grey};
+  return restore_picture(cleaner, picture, plan_picture(header, cleaner, options, nullptr), sixteen_bit);
 }
 
 class Restore : public testing::Test {
@@ -87,7 +98,7 @@ TEST_F(Restore, AnEnlargingNetworkEnlarges) {
 TEST_F(Restore, WritesThePictureItComputed) {
   const Tensor picture = natural_picture(20, 30, 1);
   write_png(folder_ / "in.png", picture);
-  EXPECT_EQ(restore_files(options("in.png", "new/folder/out.png")), 1);
+  EXPECT_EQ(restore_files(options("in.png", "new/folder/out.png")).restored, 1);
   EXPECT_TRUE(same_bits(read_image(folder_ / "new/folder/out.png"), to_u8_truncated(restore_picture(network_, picture))));
 }
 
@@ -124,7 +135,7 @@ TEST_F(Restore, SixteenBitsReachTheNetwork) {
 }
 
 TEST_F(Restore, EightBitAlphaStaysAsItIs) {
-  const Picture flat = to_8_bit(rich_picture(9, 14)), restored = restore_picture(network_, flat, true);
+  const Picture flat = to_8_bit(rich_picture(9, 14)), restored = restored_by(cleaner_of(network_), flat, {});
   EXPECT_TRUE(same_bits(restored.pixels, to_u8_truncated(restore_picture(network_, flat.pixels))));
   EXPECT_TRUE(same_bits(restored.alpha, flat.alpha));
 }
@@ -136,7 +147,7 @@ TEST_F(Restore, AlphaGrowsWithThePicture) {
   Picture picture{.pixels = natural_picture(6, 9, 1), .alpha = Tensor::full({6, 9, 1}, 255, DType::u8)};
   for (int64_t i = 0; i < 6 * 9; ++i)
     if (i % 9 < 4) picture.alpha.data<uint8_t>()[i] = 10;
-  const Tensor alpha = restore_picture(network, picture, false).alpha;
+  const Tensor alpha = restored_by(cleaner_of(network), picture, {}).alpha;
   ASSERT_EQ(alpha.shape(), (Shape{12, 18, 1}));
   for (int64_t y = 0; y < 12; ++y) {
     const uint8_t* row = alpha.data<uint8_t>() + y * 18;
@@ -144,6 +155,77 @@ TEST_F(Restore, AlphaGrowsWithThePicture) {
     EXPECT_EQ(row[17], 255);
     EXPECT_GT(row[8], row[7]);
   }
+}
+
+// ---- Enlarging
+// ---------------------------------------------------------------------------------------------------------------
+
+Cleaner identity() {
+  return {.network = [](const Tensor& x) { return x.clone(); }, .multiple = 8};
+}
+
+TEST_F(Restore, EnlargingResizesAsPillowDoesFirst) {
+  const Picture picture{.pixels = natural_picture(11, 19, 1)};
+  const Picture out = restored_by(identity(), picture, {.upscale = 2.5});
+  EXPECT_TRUE(same_bits(out.pixels, to_u8_truncated(to_float(pil_resize(picture.pixels, 27, 47, PilFilter::bicubic)))));
+}
+
+TEST_F(Restore, TheResultOfAShortSideComesBackToTheSizeAskedFor) {
+  const Picture picture{.pixels = natural_picture(11, 19, 1)};
+  const Picture out = restored_by(identity(), picture, {.upscale = 2, .short_side = 40});
+  const Tensor first = to_float(pil_resize(picture.pixels, 22, 38, PilFilter::bicubic)), middle = resize_short_side(first, 40);
+  ASSERT_EQ(middle.shape(), (Shape{40, 69, 3}));
+  EXPECT_TRUE(same_bits(out.pixels, to_u8_truncated(resize_torch(middle, 22, 38, TorchResize::bicubic, {.antialias = true}))));
+}
+
+TEST_F(Restore, SixteenBitsAreEnlargedWithoutRoundingToEight) {
+  Picture picture = rich_picture(9, 14), flat = to_8_bit(picture);
+  const Picture deep = restored_by(identity(), picture, {.upscale = 3});
+  ASSERT_EQ(deep.pixels.shape(), (Shape{27, 42, 3}));
+  ASSERT_EQ(deep.alpha.shape(), (Shape{27, 42, 1}));
+  EXPECT_EQ(deep.icc, picture.icc);
+  int64_t between = 0;
+  for (int64_t i = 0; i < deep.pixels.numel(); ++i) {
+    const float level = deep.pixels.data<float>()[i] * 65535;
+    EXPECT_EQ(level, std::nearbyint(level));
+    between += int64_t(level) % 257 != 0;
+  }
+  EXPECT_GT(between, deep.pixels.numel() / 2) << "levels of 16 bit, not of 8";
+  // The pixels of an 8-bit picture, as 16 bit: within a level of Pillow's two roundings.
+  picture.pixels = to_float(flat.pixels);
+  const Tensor same = restored_by(identity(), picture, {.upscale = 3}).pixels;
+  const Tensor rounded = restored_by(identity(), flat, {.upscale = 3}).pixels;
+  EXPECT_LT(largest_difference(same, to_float(rounded)), 2.0 / 255);
+}
+
+TEST_F(Restore, AnEnlargingNetworkMakesTheSizeAskedForOfItsOwn) {
+  const SwinIR network(
+      {.img_size = 8, .embed_dim = 8, .depths = {2}, .num_heads = {2}, .window_size = 4, .sf = 2, .unshuffle = false});
+  network.initialise(4);
+  const Picture picture{.pixels = natural_picture(13, 22, 1)};
+  const Tensor own = restore_picture(network, picture.pixels);
+  EXPECT_TRUE(same_bits(restored_by(cleaner_of(network), picture, {}).pixels, to_u8_truncated(own)));
+  EXPECT_TRUE(same_bits(restored_by(cleaner_of(network), picture, {.upscale = 3}).pixels,
+                        to_u8_truncated(resize_torch(own, 39, 66, TorchResize::bicubic, {.antialias = true}))));
+  const Picture tiled = restored_by(cleaner_of(network), picture, {.mode = TileMode::fixed, .tile = 8});
+  EXPECT_EQ(tiled.pixels.shape(), (Shape{26, 44, 3}));
+}
+
+TEST_F(Restore, TiledEqualsWholeWhereTheNetworkAllows) {
+  const Cleaner cleaner = identity();
+  for (const Picture& picture : {Picture{.pixels = natural_picture(30, 41, 3)}, rich_picture(25, 33)}) {
+    const PlanOptions whole{.upscale = 1.5}, tiled{.upscale = 1.5, .mode = TileMode::fixed, .tile = 16};
+    const Picture a = restored_by(cleaner, picture, whole), b = restored_by(cleaner, picture, tiled);
+    // Blending rounds, and truncation to levels may then fall to the other side.
+    EXPECT_LE(largest_difference(a.pixels, b.pixels), picture.pixels.dtype() == DType::u8 ? 1.0 : 1.01 / 65535);
+    EXPECT_EQ(bool(a.alpha), bool(b.alpha));
+  }
+}
+
+TEST_F(Restore, ThreadsChangeNothing) {
+  const Picture picture{.pixels = natural_picture(40, 52, 6)};
+  expect_same_on_any_threads(
+      [&] { return restored_by(cleaner_of(network_), picture, {.upscale = 1.5, .mode = TileMode::fixed, .tile = 24}).pixels; });
 }
 
 TEST_F(Restore, GreyStaysGreyWithItsProfile) {
@@ -169,7 +251,7 @@ TEST_F(Restore, WhatANameCannotHoldIsRefused) {
   Picture opaque = rich_picture(8, 8);
   opaque.alpha = {};
   write_picture(folder_ / "opaque.png", opaque);
-  EXPECT_EQ(restore_files(options("opaque.png", "out.jpg")), 1);  // 8 bit of 16 are fine
+  EXPECT_EQ(restore_files(options("opaque.png", "out.jpg")).restored, 1);  // 8 bit of 16 are fine
   EXPECT_EQ(read_picture(folder_ / "out.jpg").icc, opaque.icc);
 }
 
@@ -179,7 +261,7 @@ TEST_F(Restore, KeepsTheStructureOfAFolder) {
   write_jpeg(folder_ / "in/sea/b.jpg", natural_picture(8, 11, 2), 90);
   write_png(folder_ / "in/sea/night/c.PNG", natural_picture(8, 8, 3));
   write_file_atomically(folder_ / "in/notes.txt", "not a picture");
-  EXPECT_EQ(restore_files(options("in", "out")), 3);
+  EXPECT_EQ(restore_files(options("in", "out")).restored, 3);
   EXPECT_EQ(read_image(folder_ / "out/a.png").shape(), (Shape{9, 8, 3}));
   EXPECT_EQ(read_image(folder_ / "out/sea/b.png").shape(), (Shape{8, 11, 3}));
   EXPECT_EQ(read_image(folder_ / "out/sea/night/c.png").shape(), (Shape{8, 8, 3}));
@@ -205,8 +287,8 @@ TEST_F(Restore, ExistingResultsAreRefusedBeforeAnythingIsComputed) {
   EXPECT_HAS(message, "out/b.png: exists already; give --overwrite");
   EXPECT_FALSE(fs::exists(folder_ / "out/a.png"));
   EXPECT_EQ(read_file(folder_ / "out/b.png"), "mine");
-  o.weights = weights(), o.overwrite = true;
-  EXPECT_EQ(restore_files(o), 2);
+  o.weights = weights(), o.existing = Existing::replaced;
+  EXPECT_EQ(restore_files(o).restored, 2);
   EXPECT_EQ(read_image(folder_ / "out/b.png").shape(), (Shape{8, 8, 3}));
 }
 

@@ -1,0 +1,67 @@
+#include "infer/cost.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/machine.h"
+#include "data/convert.h"
+#include "data/png.h"
+
+namespace relume {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+struct Sample {
+  double pixels = 0, bytes = 0, seconds = 0, write_seconds = 0;
+};
+
+// Waves with a little noise: something that compresses about as a photograph does.
+Tensor test_picture(int64_t side) {
+  Tensor x = Tensor::empty({1, side, side, 3});
+  uint32_t state = 1;
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    state = state * 1664525u + 1013904223u;
+    const int64_t wave = (i / 3 % side + i / (3 * side)) % 128;
+    x.data<float>()[i] = float(wave) / 160.0f + float(state >> 28) / 255.0f;
+  }
+  return x;
+}
+
+Sample sample(const Cleaner& cleaner, int64_t side) {
+  Allocator& pool = allocator({});
+  pool.reset_peak();
+  const int64_t before = pool.bytes_in_use();
+  const Tensor x = test_picture(side);
+  const Clock::time_point start = Clock::now();
+  const Tensor y = cleaner.network(x);
+  Sample s{.pixels = double(side * side), .bytes = double(pool.peak_bytes() - before), .seconds = seconds_since(start)};
+  const Clock::time_point written = Clock::now();
+  encode_png(to_u8_truncated(y.reshape({y.shape(1), y.shape(2), y.shape(3)})));
+  s.write_seconds = seconds_since(written) / double(y.shape(1) * y.shape(2));
+  return s;
+}
+
+}  // namespace
+
+NetworkCost measure_cost(const Cleaner& cleaner) {
+  const NoGrad no_grad;
+  const auto at_least = [&](int64_t side) { return (side + cleaner.multiple - 1) / cleaner.multiple * cleaner.multiple; };
+  const int64_t small = cleaner.only_side > 0 ? cleaner.only_side : at_least(128),
+                large = cleaner.only_side > 0 ? cleaner.only_side : small + at_least(128);
+  sample(cleaner, small);  // the first run packs weights and prepares kernels
+  const Sample a = sample(cleaner, small), b = sample(cleaner, large);
+  Allocator& pool = allocator({});
+  pool.trim();
+  const double slope = large > small ? std::max(0.0, (b.bytes - a.bytes) / (b.pixels - a.pixels)) : b.bytes / b.pixels;
+  return {.bytes_per_pixel = slope,
+          .fixed_bytes = std::max(0.0, b.bytes - slope * b.pixels),
+          .seconds_per_pixel = b.seconds / b.pixels,
+          .write_seconds_per_pixel = b.write_seconds,
+          .weight_bytes = pool.bytes_in_use(),
+          .process_bytes = std::max<int64_t>(0, resident_bytes() - pool.bytes_in_use())};
+}
+
+}  // namespace relume

@@ -1,0 +1,174 @@
+#include "infer/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/text.h"
+
+namespace relume {
+namespace {
+
+constexpr int64_t max_side = std::numeric_limits<int32_t>::max();
+
+int64_t rounded_up(int64_t side, int64_t multiple) { return (side + multiple - 1) / multiple * multiple; }
+
+int64_t tiles_along(int64_t length, int64_t tile, int64_t stride) { return 1 + (length - tile + stride - 1) / stride; }
+
+// The sides of a picture whose short one is enlarged to `short_side` (resize_short_side).
+std::pair<int64_t, int64_t> enlarged(int64_t height, int64_t width, int64_t short_side) {
+  const int64_t least = std::min(height, width);
+  if (least >= short_side) return {height, width};
+  const double ratio = double(short_side) / double(least);
+  const auto side = [&](int64_t length) { return length == least ? short_side : int64_t(double(length) * ratio); };
+  return {side(height), side(width)};
+}
+
+// Bytes of the process while a picture is restored. Counted are the decoded picture, what it is resized to, the map or the
+// accumulator of the tiles, the network, and what comes after: the steps of restore_picture().
+double estimated_bytes(const PicturePlan& p, const Cleaner& cleaner, const NetworkCost& cost) {
+  constexpr double colour = 3 * sizeof(float);
+  const auto [run_height, run_width] = p.tile > 0 ? std::pair(p.height, p.width) : enlarged(p.height, p.width, p.short_side);
+  const auto [clean_height, clean_width] = enlarged(run_height * cleaner.scale, run_width * cleaner.scale, p.short_side);
+  const double scale = double(cleaner.scale * cleaner.scale), depth = p.picture.sixteen_bit ? colour : 3;
+  const double work = double(p.height) * double(p.width), run = double(run_height) * double(run_width),
+               cleaned = double(clean_height) * double(clean_width), result = double(p.result_height) * double(p.result_width),
+               one = double(p.run_pixels);
+  const bool resized_first = p.height != p.picture.height || p.width != p.picture.width;
+  const double kept = double(p.picture.bytes()) + (resized_first ? depth * work : 0);
+  const double network = std::max(cost.bytes(one), 2 * colour * scale * one);
+  const double stage = p.tile > 0 ? colour * scale * run + depth * one + network : colour * run + network;
+  const double finish = colour * cleaned + (cleaned != run * scale ? colour * scale * run : 0) +
+                        (result != cleaned ? 2 * colour * result : 0) + (p.picture.grey ? colour * result : 0) +
+                        (depth + (p.picture.alpha ? 2 * sizeof(float) : 0)) * result;
+  const double tensors = double(cost.weight_bytes) + kept + std::max(stage, finish);
+  const double file = depth * result;  // as large as the written file may be
+  return double(cost.process_bytes) + double(allocator({}).most_held(int64_t(tensors))) + file;
+}
+
+void set_tile(PicturePlan& p, const Cleaner& cleaner, const PlanOptions& o, int64_t tile) {
+  p.tile = tile;
+  p.overlap = tile == 0 ? 0 : o.overlap >= 0 ? o.overlap : default_overlap(o.mode, tile, cleaner.multiple);
+  p.tiles = 1;
+  if (tile == 0) {
+    const auto [height, width] = enlarged(p.height, p.width, p.short_side);
+    p.run_pixels = padded_side(cleaner, height) * padded_side(cleaner, width);
+  } else {
+    p.tiles = tiles_along(p.height, tile, tile - p.overlap) * tiles_along(p.width, tile, tile - p.overlap);
+    p.run_pixels = tile * tile;
+  }
+}
+
+void estimate(PicturePlan& p, const Cleaner& cleaner, const NetworkCost* cost) {
+  if (!cost) return;
+  p.bytes = estimated_bytes(p, cleaner, *cost);
+  p.seconds = p.network_pixels() * cost->seconds_per_pixel +
+              double(p.result_height) * double(p.result_width) * cost->write_seconds_per_pixel;
+}
+
+void use_tile(PicturePlan& p, const Cleaner& cleaner, const PlanOptions& o, const NetworkCost* cost, int64_t tile) {
+  set_tile(p, cleaner, o, tile);
+  estimate(p, cleaner, cost);
+}
+
+// The largest tile below `limit` that fits the picture, the overlap and the network; 0 where there is none.
+int64_t largest_tile(const PicturePlan& p, const Cleaner& cleaner, const PlanOptions& o, int64_t limit) {
+  const int64_t side = std::min({p.height, p.width, limit});
+  const int64_t tile =
+      cleaner.only_side > 0 ? (side >= cleaner.only_side ? cleaner.only_side : 0) : side / cleaner.multiple * cleaner.multiple;
+  return tile > o.overlap ? tile : 0;
+}
+
+// As many tiles as now, of the smallest size that covers the picture: the same number of pixels is not computed twice for
+// nothing.
+void shrink_tile(PicturePlan& p, const Cleaner& cleaner, const PlanOptions& o, const NetworkCost* cost) {
+  const PicturePlan given = p;
+  for (int64_t tile = given.tile; (tile = largest_tile(given, cleaner, o, tile - 1)) > 0;) {
+    PicturePlan smaller = given;
+    set_tile(smaller, cleaner, o, tile);
+    if (smaller.tiles > given.tiles) break;
+    p = smaller;
+  }
+  estimate(p, cleaner, cost);
+}
+
+// Whole if that fits, else the largest tile that does.
+void fit(PicturePlan& p, const Cleaner& cleaner, const PlanOptions& o, const NetworkCost* cost) {
+  use_tile(p, cleaner, o, cost, 0);
+  const auto fits = [&] { return !cost || p.bytes <= double(o.budget); };
+  const bool takes_it = cleaner.only_side == 0 || p.run_pixels == cleaner.only_side * cleaner.only_side;
+  if (fits() && takes_it) return;
+  for (int64_t tile = largest_tile(p, cleaner, o, max_side); tile > 0; tile = largest_tile(p, cleaner, o, tile - 1)) {
+    use_tile(p, cleaner, o, cost, tile);
+    if (fits()) return shrink_tile(p, cleaner, o, cost);
+  }
+}
+
+void check_options(const Cleaner& cleaner, const PlanOptions& o) {
+  RELUME_CHECK(o.upscale == 0 || (std::isfinite(o.upscale) && o.upscale >= 1), "--upscale ", o.upscale,
+               ": expected a number of 1 or more");
+  RELUME_CHECK(o.short_side >= 0, "--short-edge ", o.short_side, ": expected 0 (pictures as they are) or a number of pixels");
+  RELUME_CHECK(o.mode != TileMode::off || o.overlap < 0, "--tile-overlap says nothing with --tile off; leave one of them out");
+  if (o.mode != TileMode::fixed) return;
+  RELUME_CHECK(o.tile > 0 && o.tile % cleaner.multiple == 0, "--tile ", o.tile, ": this network takes multiples of ",
+               cleaner.multiple, "; the nearest is ",
+               std::max(cleaner.multiple, (o.tile + cleaner.multiple / 2) / cleaner.multiple * cleaner.multiple));
+  RELUME_CHECK(cleaner.only_side == 0 || o.tile == cleaner.only_side, "--tile ", o.tile, ": this network takes nothing but ",
+               cleaner.only_side, ", which its position embedding is made for");
+  RELUME_CHECK(o.overlap < o.tile, "--tile-overlap ", o.overlap, ": expected less than the tile of ", o.tile);
+}
+
+std::string over_budget(const PicturePlan& p, const PlanOptions& o) {
+  const std::string needs =
+      fmt::format("needs about {} of memory {}, more than the {} allowed", human_bytes(p.bytes),
+                  p.tile > 0 ? fmt::format("even in tiles of {} pixels", p.tile) : "whole", human_bytes(double(o.budget)));
+  if (o.mode == TileMode::off) return needs + "; leave out --tile off, or allow more with --memory";
+  if (o.mode == TileMode::fixed) return needs + "; give a smaller --tile or --tile auto, or allow more with --memory";
+  return needs + "; allow more with --memory, close other programs, or give a smaller picture" +
+         (o.upscale > 1 ? " or --upscale" : "");
+}
+
+}  // namespace
+
+int64_t default_overlap(TileMode mode, int64_t tile, int64_t multiple) {
+  if (mode == TileMode::fixed) return tile / 2;
+  return std::min(tile / 2, std::max(2 * multiple, rounded_up(tile / 8, multiple)));
+}
+
+PicturePlan plan_picture(const PictureHeader& picture, const Cleaner& cleaner, const PlanOptions& o, const NetworkCost* cost) {
+  check_options(cleaner, o);
+  PicturePlan p{.picture = picture, .height = picture.height, .width = picture.width, .short_side = o.short_side};
+  const auto times = [&](int64_t side) {
+    const double result = o.upscale > 0 ? double(side) * o.upscale : double(side * cleaner.scale);
+    RELUME_CHECK(result <= double(max_side), "--upscale ", o.upscale, ": ", picture.width, "x", picture.height,
+                 " pixels become more than a picture can have");
+    return int64_t(result);
+  };
+  p.result_height = times(picture.height), p.result_width = times(picture.width);
+  // A network that enlarges by itself is given the picture as it is (spec 5.1, the rows of sr).
+  if (cleaner.scale == 1) p.height = p.result_height, p.width = p.result_width;
+  const bool tiled = o.mode == TileMode::fixed && p.height >= o.tile && p.width >= o.tile;
+  if (o.mode == TileMode::automatic)
+    fit(p, cleaner, o, cost);
+  else
+    use_tile(p, cleaner, o, cost, tiled ? o.tile : 0);
+  if (cost && p.bytes > double(o.budget)) p.problem = over_budget(p, o);
+  return p;
+}
+
+bool make_smaller(PicturePlan& p, const Cleaner& cleaner, const PlanOptions& o, const NetworkCost* cost) {
+  const int64_t side = p.tile > 0 ? p.tile : int64_t(std::sqrt(double(p.run_pixels)));
+  const int64_t tile = largest_tile(p, cleaner, o, std::min(side - 1, std::max(cleaner.multiple, side * 3 / 4)));
+  if (tile == 0) return false;
+  use_tile(p, cleaner, o, cost, tile);
+  return true;
+}
+
+std::string describe_tiles(const PicturePlan& p) {
+  if (p.tile == 0) return "whole";
+  return fmt::format("{} {} of {}, overlapping by {}", p.tiles, p.tiles == 1 ? "tile" : "tiles", p.tile, p.overlap);
+}
+
+}  // namespace relume

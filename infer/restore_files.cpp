@@ -1,0 +1,329 @@
+// Restoring files: which, by what plan, and what is said about it.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <new>
+#include <optional>
+#include <set>
+
+#include "base/files.h"
+#include "base/interrupt.h"
+#include "base/json_log.h"
+#include "base/machine.h"
+#include "base/progress.h"
+#include "base/text.h"
+#include "base/workers.h"
+#include "data/image.h"
+#include "infer/restore.h"
+
+namespace relume {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t published_short_side = 512;
+constexpr int most_retries = 3;
+// Pictures below this are restored in no time and in little memory: nothing is measured for them.
+constexpr int64_t small_pixels = 256 * 256, small_budget = int64_t(1) << 30;
+
+struct Job {
+  PictureJob files;
+  PicturePlan plan;
+};
+
+struct Failure {
+  std::string name, reason;
+};
+
+bool is_published_stage_one(const SwinIRConfig& c) { return c.unshuffle && c.sf == 8; }
+
+std::string size_text(int64_t height, int64_t width) { return fmt::format("{}x{}", width, height); }
+
+// Whether a result is there to stay: it can be read. One of another size than this run would make is refused.
+bool is_done(const PictureJob& job, const PicturePlan& plan) {
+  std::error_code error;
+  if (!std::filesystem::exists(job.to, error)) return false;
+  Tensor pixels;
+  try {
+    pixels = read_picture(job.to).pixels;
+  } catch (const InputError&) {
+    return false;
+  }
+  const int64_t height = pixels.shape(0), width = pixels.shape(1);
+  const bool same = (height == plan.result_height && width == plan.result_width) ||
+                    (height == plan.result_width && width == plan.result_height);  // see Codec::header
+  RELUME_CHECK(same, job.to.string(), ": exists with ", size_text(height, width), " pixels, and this run would make ",
+               size_text(plan.result_height, plan.result_width),
+               "; it was made with other options: remove it, or give another folder or --overwrite");
+  return true;
+}
+
+class RestoreRun {
+ public:
+  explicit RestoreRun(const RestoreOptions& options)
+      : options_(options), jobs_(picture_jobs(options.input, options.output, options.existing)) {}
+
+  RestoreCounts run() {
+    network_ = load_swinir(options_.weights, options_.config);
+    cleaner_ = cleaner_of(*network_);
+    make_plan();
+    print_plan();
+    if (options_.dry_run) {
+      print_pictures();
+    } else {
+      if (!options_.json_log.empty()) log_.emplace(options_.json_log);
+      restore_all();
+    }
+    report_failures();
+    return counts_;
+  }
+
+ private:
+  // ---- Planning
+  // ---------------------------------------------------------------------------------------------------------------
+
+  void make_plan() {
+    const Memory machine = memory();
+    usable_ = machine.usable;
+    plan_options_ = {.upscale = options_.upscale,
+                     .short_side = options_.short_side >= 0 ? options_.short_side : default_short_side(),
+                     .mode = options_.mode,
+                     .tile = options_.tile,
+                     .overlap = options_.overlap,
+                     .budget = options_.memory > 0 ? options_.memory : machine.usable / 4 * 3};
+    find_work();
+    if (needs_measuring()) cost_ = measure_cost(cleaner_);
+    for (Job& job : work_) job.plan = plan_of(job.plan.picture);
+  }
+
+  int64_t default_short_side() const {
+    return options_.upscale > 0 && is_published_stage_one(network_->config()) ? published_short_side : 0;
+  }
+
+  PicturePlan plan_of(const PictureHeader& picture) const {
+    return plan_picture(picture, cleaner_, plan_options_, cost_ ? &*cost_ : nullptr);
+  }
+
+  // The pictures that are to be restored: those whose header can be read and whose result is not there yet.
+  void find_work() {
+    for (const PictureJob& job : jobs_) {
+      throw_if_interrupted();
+      try {
+        work_.push_back({job, plan_of(read_picture_header(job.from))});
+      } catch (const InputError& e) {
+        if (jobs_.size() == 1) throw;
+        failures_.push_back({job.name, e.what()});
+      }
+    }
+    if (options_.existing == Existing::kept) leave_out_done();
+  }
+
+  void leave_out_done() {
+    // Whole results are decoded: large ones one at a time, or they would take the memory that the plan counts on.
+    const bool large = std::ranges::any_of(
+        work_, [](const Job& job) { return job.plan.result_height * job.plan.result_width > int64_t(1) << 24; });
+    std::vector<char> done(work_.size());
+    for_each_on_threads(int64_t(work_.size()), large ? 1 : std::min(8, processors().usable()),
+                        [&](int64_t i) { done[size_t(i)] = is_done(work_[size_t(i)].files, work_[size_t(i)].plan); });
+    std::vector<Job> left;
+    for (size_t i = 0; i < work_.size(); ++i) {
+      if (done[i])
+        kept_.push_back(work_[i].files.name);
+      else
+        left.push_back(std::move(work_[i]));
+    }
+    work_ = std::move(left);
+    counts_.kept = int64_t(kept_.size());
+  }
+
+  bool needs_measuring() const {
+    if (work_.empty()) return false;
+    if (options_.dry_run || plan_options_.budget < small_budget) return true;
+    return std::ranges::any_of(work_, [](const Job& job) {
+      return job.plan.run_pixels > small_pixels || job.plan.result_height * job.plan.result_width > 16 * small_pixels;
+    });
+  }
+
+  // ---- What is said before
+  // ----------------------------------------------------------------------------------------------------
+
+  void print_plan() const {
+    double pixels = 0, results = 0, bytes = 0, seconds = 0;
+    for (const Job& job : work_) {
+      pixels += double(job.plan.picture.height) * double(job.plan.picture.width);
+      results += double(job.plan.result_height) * double(job.plan.result_width);
+      bytes = std::max(bytes, job.plan.bytes);
+      if (job.plan.problem.empty()) seconds += job.plan.seconds;
+    }
+    say("pictures  {}, {:.3g} megapixels{}{}", work_.size(), pixels / 1e6,
+        results != pixels ? fmt::format(", enlarged to {:.3g}", results / 1e6) : "",
+        kept_.empty() ? "" : fmt::format("; {} kept, whose results are there", kept_.size()));
+    say("network   SwinIR of {} numbers from {}, pictures padded to multiples of {}", network_->parameter_count(),
+        options_.weights.filename().string(), cleaner_.multiple);
+    say("tiles     {}", tiles_text());
+    if (!cost_) {
+      say("estimate  none: the pictures are small");
+    } else {
+      say("memory    about {} of the {} allowed ({})", human_bytes(bytes), human_bytes(double(plan_options_.budget)),
+          options_.memory > 0 ? "--memory" : fmt::format("three quarters of the {} to be had", human_bytes(double(usable_))));
+      say("time      about {}, {:.2f} s a megapixel of the network", human_seconds(seconds), cost_->seconds_per_pixel * 1e6);
+    }
+  }
+
+  std::string tiles_text() const {
+    std::map<std::pair<int64_t, int64_t>, int64_t> counts;  // (tile, overlap) to pictures
+    int64_t below = 0;
+    for (const Job& job : work_) {
+      ++counts[{job.plan.tile, job.plan.overlap}];
+      if (plan_options_.mode == TileMode::fixed && job.plan.tile == 0) ++below;
+    }
+    std::vector<std::string> parts;
+    for (const auto& [tiling, count] : counts)
+      parts.push_back(tiling.first == 0
+                          ? fmt::format("{} whole", count)
+                          : fmt::format("{} in tiles of {}, overlapping by {}", count, tiling.first, tiling.second));
+    return join(parts, "; ") + (below > 0 ? fmt::format(" (a side is below the tile of {})", plan_options_.tile) : "");
+  }
+
+  template <class... Parts> static void say(fmt::format_string<Parts...> format, Parts&&... parts) {
+    fmt::print(stderr, "{}\n", fmt::format(format, std::forward<Parts>(parts)...));
+  }
+
+  void print_pictures() {
+    for (const Job& job : work_) {
+      const PicturePlan& p = job.plan;
+      if (!p.problem.empty()) failures_.push_back({job.files.name, job.files.from.string() + ": " + p.problem});
+      fmt::print("{}: {} to {}, {}, {}, {}{}\n", job.files.name, size_text(p.picture.height, p.picture.width),
+                 size_text(p.result_height, p.result_width), describe_tiles(p), human_bytes(p.bytes), human_seconds(p.seconds),
+                 p.problem.empty() ? "" : ": too much");
+    }
+    std::fflush(stdout);
+  }
+
+  // ---- The work
+  // ---------------------------------------------------------------------------------------------------------------
+
+  void restore_all() {
+    for (const std::string& name : kept_) log({{"name", name}, {"kept", true}});
+    for (const Failure& failure : failures_) log({{"name", failure.name}, {"error", failure.reason}});
+    std::set<std::filesystem::path> folders;
+    for (const Job& job : work_) {
+      folders.insert(job.files.to.parent_path());
+      total_pixels_ += job.plan.network_pixels();
+    }
+    for (const std::filesystem::path& folder : folders) remove_abandoned_files(folder.empty() ? "." : folder);
+    Progress progress("picture", int64_t(work_.size()));
+    for (const Job& job : work_) {
+      interrupt_between_pictures();
+      try {
+        restore(job, progress);
+        ++counts_.restored;
+      } catch (const InputError& e) {
+        if (jobs_.size() == 1) throw;
+        failures_.push_back({job.files.name, e.what()});
+        log({{"name", job.files.name}, {"error", e.what()}});
+      }
+      done_pixels_ += job.plan.network_pixels();
+      progress.update(++done_, done_pixels_ / total_pixels_, job.files.name);
+    }
+  }
+
+  void interrupt_between_pictures() const {
+    if (interrupted() && jobs_.size() > 1)
+      throw Interrupted(
+          fmt::format("interrupted after {} of {} pictures; the same command with --skip-existing goes on from there", done_,
+                      work_.size()));
+    throw_if_interrupted();
+  }
+
+  void restore(const Job& job, Progress& progress) {
+    const Clock::time_point start = Clock::now();
+    RELUME_CHECK(job.plan.problem.empty(), job.files.from.string(), ": ", job.plan.problem);
+    const Picture picture = read_picture(job.files.from);
+    const bool sixteen_bit = codec_for(job.files.to).holds_16_bit;
+    check_writable(job.files.to, sixteen_bit ? picture : to_8_bit(picture));
+    PicturePlan plan = job.plan;
+    if (picture.pixels.shape(0) != plan.picture.height || picture.pixels.shape(1) != plan.picture.width)
+      plan = plan_of(header_of(picture));  // a PNG that told its orientation only behind its pixels
+    allocator({}).reset_peak();
+    const Picture restored = restore_with_retries(job, picture, plan, sixteen_bit, progress);
+    if (plan.tile > 0) allocator({}).trim();  // the file's bytes come on top of what the pool would keep
+    if (job.files.to.has_parent_path()) make_folder(job.files.to.parent_path());
+    write_picture(job.files.to, restored);
+    log({{"name", job.files.name},
+         {"width", picture.pixels.shape(1)},
+         {"height", picture.pixels.shape(0)},
+         {"result_width", restored.pixels.shape(1)},
+         {"result_height", restored.pixels.shape(0)},
+         {"tile", plan.tile},
+         {"overlap", plan.overlap},
+         {"tiles", plan.tiles},
+         {"seconds", std::round(std::chrono::duration<double>(Clock::now() - start).count() * 1e3) / 1e3},
+         {"peak_bytes", allocator({}).peak_bytes()}});
+  }
+
+  static PictureHeader header_of(const Picture& p) {
+    return {p.pixels.shape(0), p.pixels.shape(1), bool(p.alpha), p.pixels.dtype() == DType::f32, p.grey};
+  }
+
+  // Memory may run out whatever the estimate says: others use it too.
+  Picture restore_with_retries(const Job& job, const Picture& picture, PicturePlan& plan, bool sixteen_bit,
+                               Progress& progress) {
+    for (int retry = 0;; ++retry) {
+      std::string reason;
+      try {
+        return restore_picture(cleaner_, picture, plan, sixteen_bit, [&](int64_t done, int64_t of) {
+          const double inside = job.plan.network_pixels() * double(done) / double(of);
+          progress.update(done_, (done_pixels_ + inside) / total_pixels_, job.files.name, {"tile", done, of});
+        });
+      } catch (const OutOfMemory& e) {
+        reason = e.what();
+        if (!shrink(plan, retry)) throw;
+      } catch (const std::bad_alloc&) {
+        reason = "out of memory";
+        if (!shrink(plan, retry)) throw;
+      }
+      allocator({}).trim();
+      say("{}: {}\n  again in tiles, as --tile {} --tile-overlap {} makes it", job.files.from.string(),
+          reason.substr(0, reason.find('\n')), plan.tile, plan.overlap);
+    }
+  }
+
+  bool shrink(PicturePlan& plan, int retry) const {
+    return retry < most_retries && plan_options_.mode != TileMode::off &&
+           make_smaller(plan, cleaner_, plan_options_, cost_ ? &*cost_ : nullptr);
+  }
+
+  void log(const Json& line) {
+    if (log_) log_->write(line);
+  }
+
+  void report_failures() const {
+    std::string reasons;
+    for (const Failure& failure : failures_) reasons += "\n  " + failure.reason;
+    RELUME_CHECK(failures_.empty(), failures_.size(), " of ", jobs_.size(), " pictures could not be restored:", reasons);
+  }
+
+  const RestoreOptions options_;
+  const std::vector<PictureJob> jobs_;
+  std::unique_ptr<SwinIR> network_;
+  Cleaner cleaner_;
+  PlanOptions plan_options_;
+  int64_t usable_ = 0;
+  std::optional<NetworkCost> cost_;
+  std::vector<Job> work_;
+  std::vector<std::string> kept_;
+  std::vector<Failure> failures_;
+  std::optional<JsonLog> log_;
+  RestoreCounts counts_;
+  int64_t done_ = 0;
+  double done_pixels_ = 0, total_pixels_ = 0;
+};
+
+}  // namespace
+
+RestoreCounts restore_files(const RestoreOptions& options) { return RestoreRun(options).run(); }
+
+}  // namespace relume
