@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "base/instructions.h"
+
 namespace relume {
 
 namespace {
@@ -16,33 +18,32 @@ constexpr const char* compiler() {
 #endif
 }
 
-constexpr const char* vector_instructions() {
-#if defined(__AVX512F__)
-  return "AVX-512";
-#elif defined(__AVX2__)
-  return "AVX2";
-#else
-  return "baseline";
-#endif
-}
-
 }  // namespace
 
 std::string version_number() { return RELUME_VERSION; }
 
 std::string git_revision() { return RELUME_GIT_REVISION; }
 
+Build build() {
+  return {.compiler = fmt::format("{}, C++{}", compiler(), __cplusplus / 100 % 100),
+          .type = RELUME_BUILD_TYPE,
+          .instructions = RELUME_INSTRUCTIONS,
+          .cuda = RELUME_CUDA_BUILT,
+          .sanitizers = RELUME_SANITIZERS,
+          .libraries = RELUME_LIBRARIES};
+}
+
 std::string version_text() {
-  const std::string sanitizers = RELUME_SANITIZERS;
+  const Build b = build();
   return fmt::format(
       "relume {} ({})\n"
-      "compiler      {}, C++{}, {}\n"
-      "instructions  {} ({})\n"
+      "compiler      {}, {}\n"
+      "instructions  {} (x86-64-v{})\n"
       "CUDA          {}\n"
       "sanitizers    {}\n"
       "libraries     {}\n",
-      version_number(), git_revision(), compiler(), __cplusplus / 100 % 100, RELUME_BUILD_TYPE, RELUME_INSTRUCTIONS,
-      vector_instructions(), RELUME_CUDA_BUILT, sanitizers.empty() ? "none" : sanitizers, RELUME_LIBRARIES);
+      version_number(), git_revision(), b.compiler, b.type, b.instructions, x86_64_level(compiled_instructions()), b.cuda,
+      b.sanitizers.empty() ? "none" : b.sanitizers, b.libraries);
 }
 
 }  // namespace relume

@@ -16,5 +16,6 @@ void add_pack(CLI::App& app);
 void add_scan(CLI::App& app);
 void add_parity(CLI::App& app);
 void add_demo(CLI::App& app);
+void add_doctor(CLI::App& app);
 
 }  // namespace relume

@@ -71,6 +71,7 @@ int run(int argc, char** argv) {
   add_scan(app);
   add_parity(app);
   add_demo(app);
+  add_doctor(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::RuntimeError& code) {

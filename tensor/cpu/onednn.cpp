@@ -1,6 +1,39 @@
 #include "tensor/cpu/onednn.h"
 
+#include <omp.h>
+
 #include <cstring>
+
+#include "tensor/cpu/register.h"
+
+namespace relume {
+
+namespace {
+
+std::string name_of(dnnl::cpu_isa isa) {
+  switch (isa) {
+    case dnnl::cpu_isa::sse41: return "SSE4.1";
+    case dnnl::cpu_isa::avx: return "AVX";
+    case dnnl::cpu_isa::avx2: return "AVX2";
+    case dnnl::cpu_isa::avx2_vnni: return "AVX2 with VNNI";
+    case dnnl::cpu_isa::avx512_core: return "AVX-512";
+    case dnnl::cpu_isa::avx512_core_vnni: return "AVX-512 with VNNI";
+    case dnnl::cpu_isa::avx512_core_bf16: return "AVX-512 with VNNI and BF16";
+    case dnnl::cpu_isa::avx512_core_amx: return "AVX-512 with AMX";
+    default: return detail::concat("set ", int(isa));
+  }
+}
+
+}  // namespace
+
+CpuBackend describe_cpu_backend() {
+  const dnnl_version_t* version = dnnl_version();
+  return {.onednn = detail::concat(version->major, ".", version->minor, ".", version->patch),
+          .instructions = name_of(dnnl::get_effective_cpu_isa()),
+          .threads = omp_get_max_threads()};
+}
+
+}  // namespace relume
 
 namespace relume::cpu {
 
