@@ -44,7 +44,8 @@ double estimated_bytes(const PicturePlan& p, const Cleaner& cleaner, const Netwo
                         (result != cleaned ? 2 * colour * result : 0) + (p.picture.grey ? colour * result : 0) +
                         (depth + (p.picture.alpha ? 2 * sizeof(float) : 0)) * result;
   const double tensors = double(cost.weight_bytes) + kept + std::max(stage, finish);
-  const double file = depth * result;  // as large as the written file may be
+  // The written file, as large as it may be, comes on top of what the pool keeps; after tiles the pool is emptied first.
+  const double file = p.tile > 0 ? 0 : (p.picture.sixteen_bit ? 6 : 3) * result;
   return double(cost.process_bytes) + double(allocator({}).most_held(int64_t(tensors))) + file;
 }
 

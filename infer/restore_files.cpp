@@ -94,7 +94,7 @@ class RestoreRun {
                      .overlap = options_.overlap,
                      .budget = options_.memory > 0 ? options_.memory : machine.usable / 4 * 3};
     find_work();
-    if (needs_measuring()) cost_ = measure_cost(cleaner_);
+    if (needs_measuring()) cost_ = measure_cost(cleaner_, network_pixels());
     for (Job& job : work_) job.plan = plan_of(job.plan.picture);
   }
 
@@ -136,6 +136,12 @@ class RestoreRun {
     }
     work_ = std::move(left);
     counts_.kept = int64_t(kept_.size());
+  }
+
+  double network_pixels() const {
+    double pixels = 0;
+    for (const Job& job : work_) pixels += job.plan.network_pixels();
+    return pixels;
   }
 
   bool needs_measuring() const {
@@ -209,10 +215,8 @@ class RestoreRun {
     for (const std::string& name : kept_) log({{"name", name}, {"kept", true}});
     for (const Failure& failure : failures_) log({{"name", failure.name}, {"error", failure.reason}});
     std::set<std::filesystem::path> folders;
-    for (const Job& job : work_) {
-      folders.insert(job.files.to.parent_path());
-      total_pixels_ += job.plan.network_pixels();
-    }
+    for (const Job& job : work_) folders.insert(job.files.to.parent_path());
+    total_pixels_ = network_pixels();
     for (const std::filesystem::path& folder : folders) remove_abandoned_files(folder.empty() ? "." : folder);
     Progress progress("picture", int64_t(work_.size()));
     for (const Job& job : work_) {
