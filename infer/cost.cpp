@@ -46,10 +46,9 @@ Sample sample(const Cleaner& cleaner, int64_t side) {
 
 }  // namespace
 
-NetworkCost measure_cost(const Cleaner& cleaner, double pixels_to_come) {
+NetworkCost measure_cost(const Cleaner& cleaner, int64_t side) {
   const NoGrad no_grad;
-  const int64_t least = pixels_to_come > 4e6 ? 128 : 64,
-                step = (least + cleaner.multiple - 1) / cleaner.multiple * cleaner.multiple;
+  const int64_t step = (side + cleaner.multiple - 1) / cleaner.multiple * cleaner.multiple;
   const int64_t small = cleaner.only_side > 0 ? cleaner.only_side : step, large = cleaner.only_side > 0 ? small : 2 * step;
   sample(cleaner, small);  // the first run packs weights and prepares kernels
   const Sample a = sample(cleaner, small), b = sample(cleaner, large);

@@ -15,8 +15,7 @@ struct NetworkCost {
   double bytes(double pixels) const { return fixed_bytes + bytes_per_pixel * pixels; }
 };
 
-// Runs the network at about 64 x 64 and 128 x 128 pixels, twice as large sides where more than four million are to come, and
-// fits lines through the allocator's peaks and the times: a tenth of restoring 512 x 512 pixels, a fortieth of four million.
-NetworkCost measure_cost(const Cleaner& cleaner, double pixels_to_come = 0);
+// Runs the network on squares of about `side` and twice that, and fits lines through the allocator's peaks and the times.
+NetworkCost measure_cost(const Cleaner& cleaner, int64_t side);
 
 }  // namespace relume

@@ -156,6 +156,11 @@ PicturePlan plan_picture(const PictureHeader& picture, const Cleaner& cleaner, c
   else
     use_tile(p, cleaner, o, cost, tiled ? o.tile : 0);
   if (cost && p.bytes > double(o.budget)) p.problem = over_budget(p, o);
+  if (cleaner.only_side > 0 && p.run_pixels != cleaner.only_side * cleaner.only_side)
+    p.problem = fmt::format(
+        "{}x{} pixels, and this network takes squares of {} alone (its position embedding): smaller pictures "
+        "are padded and larger ones tiled, but this one has a side of either kind; crop it or enlarge it",
+        p.width, p.height, cleaner.only_side);
   return p;
 }
 

@@ -83,6 +83,19 @@ TEST(Cleaner, APictureBelowTheTileIsTakenWhole) {
   EXPECT_TRUE(same_bits(clean(pointwise(8), lq, options), clean(pointwise(8), lq)));
 }
 
+// A position embedding fits maps of one size: smaller pictures are padded to it, larger ones tiled by it.
+TEST(Cleaner, ANetworkOfOneSizeIsGivenThat) {
+  SwinIRConfig config = small_network();
+  config.ape = true;
+  const SwinIR network(config);
+  network.initialise(3);
+  const Cleaner cleaner = cleaner_of(network);
+  EXPECT_EQ(cleaner.only_side, 16);
+  EXPECT_EQ(clean(cleaner, natural_picture(5, 13, 1)).shape(), (Shape{5, 13, 3}));
+  EXPECT_EQ(clean(cleaner, natural_picture(40, 21, 1), {.tile = 16, .tile_stride = 8}).shape(), (Shape{40, 21, 3}));
+  EXPECT_HAS(input_error([&] { clean(cleaner, natural_picture(40, 21, 1)); }), "position embedding");
+}
+
 TEST(Cleaner, RefusesTilesThatTheNetworkCannotTake) {
   EXPECT_HAS(input_error([] { clean(pointwise(8), natural_picture(30, 30, 6), {.tile = 20, .tile_stride = 10}); }),
              "tiles of 20 pixels; this network takes multiples of 8");

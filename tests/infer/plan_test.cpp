@@ -162,6 +162,8 @@ TEST(Plan, ANetworkOfOneSizeGetsNoOther) {
   EXPECT_EQ(plan_picture({64, 64}, only, {}, nullptr).tile, 0);
   EXPECT_EQ(plan_picture({30, 50}, only, {}, nullptr).run_pixels, 64 * 64);
   EXPECT_EQ(plan_picture({100, 90}, only, {}, nullptr).tile, 64);
+  EXPECT_HAS(plan_picture({100, 60}, only, {}, nullptr).problem, "60x100 pixels, and this network takes squares of 64 alone");
+  EXPECT_EQ(plan_picture({100, 90}, only, {}, nullptr).problem, "");
   EXPECT_HAS(input_error([&] {
                plan_picture({100, 90}, only, {.mode = TileMode::fixed, .tile = 32}, nullptr);
              }),
