@@ -151,7 +151,8 @@ class RestoreRun {
     if (work_.empty()) return false;
     if (options_.dry_run || plan_options_.budget < small_budget) return true;
     return std::ranges::any_of(work_, [](const Job& job) {
-      return job.plan.run_pixels > small_pixels || job.plan.result_height * job.plan.result_width > 16 * small_pixels;
+      return job.plan.network_pixels() > double(small_pixels) ||
+             job.plan.result_height * job.plan.result_width > 16 * small_pixels;
     });
   }
 
