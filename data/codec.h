@@ -33,7 +33,8 @@ struct Codec {
   std::string name;                     // "JPEG"
   std::vector<std::string> extensions;  // lower case with the dot
   bool holds_alpha, holds_16_bit;
-  bool holds_grey;  // stores one channel, so that a grey profile fits
+  bool holds_grey;   // stores one channel, so that a grey profile fits
+  int64_t max_side;  // of a picture that can be written
   bool (*recognises)(std::string_view bytes);
   // Throws InputError beginning with `name` for anything that is not a whole, undamaged picture within the limits. A broken
   // colour profile does not make a broken picture: it is left out.

@@ -114,9 +114,17 @@ void check_writable(const std::filesystem::path& path, const Picture& picture) {
                " cannot hold the colour profile of a grey picture; give a name that ends in .png");
 }
 
+void check_writable(const std::filesystem::path& path, int64_t height, int64_t width) {
+  const Codec& codec = codec_for(path);
+  RELUME_CHECK(std::max(height, width) <= codec.max_side, path.string(), ": ", width, "x", height, " pixels, but no side of a ",
+               codec.name, " may exceed ", codec.max_side,
+               codec.name == png_codec().name ? "" : "; give a name that ends in .png");
+}
+
 void write_picture(const std::filesystem::path& path, const Picture& picture) {
   check_picture(picture, path.string());
   check_writable(path, picture);
+  check_writable(path, picture.pixels.shape(0), picture.pixels.shape(1));
   write_file_atomically(path, codec_for(path).encode(picture));
 }
 

@@ -38,7 +38,8 @@ const std::vector<std::string>& image_extensions();
 const Codec& codec_for(const std::filesystem::path& path);
 
 // Throws InputError, telling which name to give instead, when the format of this name cannot hold the picture's alpha, 16 bit
-// or grey profile.
+// or grey profile, or a side of this many pixels.
 void check_writable(const std::filesystem::path& path, const Picture& picture);
+void check_writable(const std::filesystem::path& path, int64_t height, int64_t width);
 
 }  // namespace relume

@@ -269,6 +269,7 @@ const Codec& jpeg_codec() {
                            .holds_alpha = false,
                            .holds_16_bit = false,
                            .holds_grey = true,
+                           .max_side = JPEG_MAX_DIMENSION,
                            .recognises = [](std::string_view bytes) { return bytes.starts_with("\xFF\xD8\xFF"); },
                            .decode = read_jpeg,
                            .header = [](std::string_view bytes, const std::string& name,

@@ -286,6 +286,7 @@ const Codec& png_codec() {
                            .holds_alpha = true,
                            .holds_16_bit = true,
                            .holds_grey = true,
+                           .max_side = PNG_USER_WIDTH_MAX,
                            .recognises = [](std::string_view bytes) { return bytes.starts_with("\x89PNG\r\n\x1A\n"); },
                            .decode = read_png,
                            .header = read_png_header,

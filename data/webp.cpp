@@ -165,6 +165,7 @@ const Codec& webp_codec() {
                            .holds_alpha = true,
                            .holds_16_bit = false,
                            .holds_grey = false,
+                           .max_side = WEBP_MAX_DIMENSION,
                            .recognises =
                                [](std::string_view bytes) {
                                  return bytes.starts_with("RIFF") && bytes.size() > 8 && bytes.substr(8).starts_with("WEBP");

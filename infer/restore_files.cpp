@@ -1,7 +1,10 @@
 // Restoring files: which, by what plan, and what is said about it.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <map>
 #include <new>
 #include <optional>
 #include <set>
@@ -111,7 +114,9 @@ class RestoreRun {
     for (const PictureJob& job : jobs_) {
       throw_if_interrupted();
       try {
-        work_.push_back({job, plan_of(read_picture_header(job.from))});
+        Job next{job, plan_of(read_picture_header(job.from))};
+        check_writable(job.to, next.plan.result_height, next.plan.result_width);
+        work_.push_back(std::move(next));
       } catch (const InputError& e) {
         if (jobs_.size() == 1) throw;
         failures_.push_back({job.name, e.what()});

@@ -155,6 +155,13 @@ TEST_F(RestoreFiles, WhatDoesNotFitIsRefusedWithFigures) {
   EXPECT_HAS(input_error([&] { restore_files(o); }), "3 of 3 pictures could not be restored:\n  ");
 }
 
+TEST_F(RestoreFiles, AResultTooLargeForItsFormatIsRefusedBeforeItIsComputed) {
+  RestoreOptions o = options("in/a.png", "out.webp");
+  o.upscale = 500;
+  EXPECT_HAS(input_error([&] { restore_files(o); }),
+             "out.webp: 20500x15000 pixels, but no side of a WebP may exceed 16383; give a name that ends in .png");
+}
+
 // Gives what the real one gives, until more than a limit would be in use.
 class LimitedAllocator final : public Allocator {
  public:
