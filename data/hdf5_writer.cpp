@@ -3,6 +3,7 @@
 #include <hdf5.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "base/error.h"
@@ -49,6 +50,7 @@ hid_t library_type(const Hdf5Type& type) {
   if (type.kind == Hdf5Kind::unsigned_integer && type.bytes == 8) return H5T_STD_U64LE;
   if (type.kind == Hdf5Kind::signed_integer && type.bytes == 8) return H5T_STD_I64LE;
   if (type.kind == Hdf5Kind::floating && type.bytes == 4) return H5T_IEEE_F32LE;
+  if (type.kind == Hdf5Kind::floating && type.bytes == 8) return H5T_IEEE_F64LE;
   RELUME_BUG(false, "no HDF5 dataset of ", to_string(type), " is written");
 }
 
@@ -59,9 +61,7 @@ struct Hdf5Writer::State {
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);  // errors are ours to report
     const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose), creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
     check(H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST), "a file");
-    // Links stay in the header of the group, where the reader looks for them, however many there are.
-    check(H5Pset_link_phase_change(creation, 65535, 0), "a file");
-    check(H5Pset_obj_track_times(creation, false), "a file");
+    prepare_group(creation);
     file = Handle(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access), H5Fclose);
     check(file, "a file");
   }
@@ -70,9 +70,30 @@ struct Hdf5Writer::State {
     if (result < 0) throw Error(path.string() + ": cannot write " + what + ": " + innermost_error());
   }
 
+  // Links stay in the header of the group, where the reader looks for them, however many there are.
+  void prepare_group(const Handle& creation) const {
+    check(H5Pset_link_phase_change(creation, 65535, 0), "a group");
+    check(H5Pset_obj_track_times(creation, false), "a group");
+  }
+
+  // The group that "group/name" lies in, made at its first use; the file itself for a plain name.
+  hid_t group_of(const std::string& full) {
+    const size_t slash = full.find('/');
+    if (slash == std::string::npos) return file;
+    const std::string group = full.substr(0, slash);
+    const auto found = groups.find(group);
+    if (found != groups.end()) return found->second;
+    const Handle creation(H5Pcreate(H5P_GROUP_CREATE), H5Pclose);
+    prepare_group(creation);
+    Handle made(H5Gcreate2(file, group.c_str(), H5P_DEFAULT, creation, H5P_DEFAULT), H5Gclose);
+    check(made, "the group '" + group + "'");
+    return groups.emplace(group, std::move(made)).first->second;
+  }
+
   std::filesystem::path path;
   Handle file, dataset;
-  std::string name;  // of the dataset that was begun, and what is known of it
+  std::map<std::string, Handle> groups;  // after the file: closed before it
+  std::string name;                      // of the dataset that was begun, and what is known of it
   hid_t type = -1;
   std::vector<hsize_t> shape;
   hsize_t done = 0;
@@ -83,17 +104,21 @@ Hdf5Writer::~Hdf5Writer() = default;
 
 void Hdf5Writer::begin(const std::string& name, const Hdf5Type& type, const std::vector<int64_t>& shape) {
   State& s = *state_;
-  RELUME_BUG(!name.empty() && name.find('/') == std::string::npos && !shape.empty(), "HDF5 dataset '", name, "'");
+  const size_t slash = name.find('/');
+  RELUME_BUG(slash != 0 && !name.empty() && !name.ends_with('/') && slash == name.rfind('/'), "HDF5 dataset '", name, "'");
   RELUME_BUG(!s.dataset, "HDF5 dataset '", name, "' begun before '", s.name, "' was whole");
   s.name = "'" + name + "'", s.type = library_type(type), s.shape.assign(shape.begin(), shape.end()), s.done = 0;
-  const Handle space(H5Screate_simple(int(shape.size()), s.shape.data(), nullptr), H5Sclose);
+  const Handle space(shape.empty() ? H5Screate(H5S_SCALAR) : H5Screate_simple(int(shape.size()), s.shape.data(), nullptr),
+                     H5Sclose);
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   s.check(H5Pset_layout(creation, H5D_CONTIGUOUS), s.name);
   s.check(H5Pset_obj_track_times(creation, false), s.name);
   s.check(H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER), s.name);  // every element is written below, once
-  s.dataset = Handle(H5Dcreate2(s.file, name.c_str(), s.type, space, H5P_DEFAULT, creation, H5P_DEFAULT), H5Dclose);
+  const std::string own_name = slash == std::string::npos ? name : name.substr(slash + 1);
+  s.dataset =
+      Handle(H5Dcreate2(s.group_of(name), own_name.c_str(), s.type, space, H5P_DEFAULT, creation, H5P_DEFAULT), H5Dclose);
   s.check(s.dataset, s.name);
-  if (s.shape[0] == 0) append(nullptr, 0);
+  if (!s.shape.empty() && s.shape[0] == 0) append(nullptr, 0);
 }
 
 void Hdf5Writer::append(const void* data, int64_t rows) {
@@ -113,12 +138,16 @@ void Hdf5Writer::append(const void* data, int64_t rows) {
 
 void Hdf5Writer::add(const std::string& name, const Hdf5Type& type, const std::vector<int64_t>& shape, const void* data) {
   begin(name, type, shape);
-  if (shape[0] > 0) append(data, shape[0]);
+  State& s = *state_;
+  if (!shape.empty()) return shape[0] > 0 ? append(data, shape[0]) : void();
+  s.check(H5Dwrite(s.dataset, s.type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data), s.name);
+  s.check(s.dataset.end(), s.name);
 }
 
 void Hdf5Writer::close() {
   State& s = *state_;
   RELUME_BUG(s.file && !s.dataset, "HDF5 dataset ", s.name, ": closed with ", s.done, " rows written");
+  s.groups.clear();
   s.check(s.file.end(), "the end of the file");
 }
 
