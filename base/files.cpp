@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <system_error>
 #include <utility>
 
@@ -135,17 +136,43 @@ void AtomicFile::commit() {
   if (folder.value >= 0) ::fsync(folder.value);
 }
 
-void AtomicFile::fail(const char* what, int error_number) {
-  std::string message = detail::concat(target_.string(), ": ", what, ": ", reason(error_number));
+void AtomicFile::reserve(int64_t bytes) {
+  reserved_ = uint64_t(bytes);
+  if (bytes <= 0 || ::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, 0, bytes) == 0) return;
+  if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL) fail("cannot reserve its room", errno);
   struct statvfs disk {};
-  if ((error_number == ENOSPC || error_number == EDQUOT) && ::statvfs(folder_of(target_).c_str(), &disk) == 0) {
-    // The temporary file still holds its blocks, so that what is free to us is what is free now and what it gives back.
-    struct stat held {};
-    const double ours = !temporary_.empty() && ::stat(temporary_.c_str(), &held) == 0 ? double(held.st_blocks) * 512 : 0;
-    message += detail::concat("; at least ", human_bytes(double(written_)), " needed, ",
-                              human_bytes(double(disk.f_bavail) * double(disk.f_frsize) + ours), " free; make room and repeat");
+  if (::statvfs(folder_of(target_).c_str(), &disk) == 0 && double(disk.f_bavail) * double(disk.f_frsize) < double(bytes))
+    fail("cannot reserve its room", ENOSPC);
+}
+
+void AtomicFile::fail(const char* what, int error_number) {
+  // The temporary file still holds its blocks, so that what is free to us is what is free now and what it gives back.
+  struct stat facts {};
+  const double held = !temporary_.empty() && ::stat(temporary_.c_str(), &facts) == 0 ? double(facts.st_blocks) * 512 : 0;
+  throw Error(detail::concat(target_.string(), ": ", what, ": ", reason(error_number),
+                             room_text(error_number, target_, double(std::max(written_, reserved_)), held)));
+}
+
+std::string room_text(int error_number, const fs::path& file, double needed, double held) {
+  struct statvfs disk {};
+  if ((error_number != ENOSPC && error_number != EDQUOT) || ::statvfs(folder_of(file).c_str(), &disk) != 0) return {};
+  return detail::concat("; at least ", human_bytes(needed), " needed, ",
+                        human_bytes(double(disk.f_bavail) * double(disk.f_frsize) + held), " free; make room and repeat");
+}
+
+void remove_leftovers(const fs::path& folder) {
+  std::error_code ignored;  // what cannot be listed or removed does no harm
+  std::vector<fs::path> found;
+  for (fs::directory_iterator at(folder, ignored), end; at != end; at.increment(ignored)) {
+    // .NAME.PROCESS.NUMBER.tmp of a process that is no more
+    const std::vector<std::string> parts = split(at->path().filename().string(), '.');
+    if (parts.size() < 5 || !parts[0].empty() || parts.back() != "tmp") continue;
+    const std::string& process = parts[parts.size() - 3];
+    const bool is_number =
+        !process.empty() && process.size() < 10 && process.find_first_not_of("0123456789") == std::string::npos;
+    if (is_number && ::kill(pid_t(std::stol(process)), 0) != 0 && errno == ESRCH) found.push_back(at->path());
   }
-  throw Error(std::move(message));
+  for (const fs::path& path : found) fs::remove(path, ignored);
 }
 
 void write_file_atomically(const fs::path& path, std::string_view contents) {
