@@ -3,10 +3,13 @@
 #include <hdf5.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
+#include <system_error>
 #include <utility>
 
 #include "base/error.h"
+#include "base/files.h"
 
 namespace relume {
 namespace {
@@ -32,17 +35,27 @@ class Handle {
   herr_t (*close_)(hid_t) = nullptr;
 };
 
-// The innermost entry of libhdf5's error stack: it carries the system's reason.
-std::string innermost_error() {
+// The innermost entry of libhdf5's error stack. Where a system call failed it is a long line with, somewhere in it,
+// "errno = 28, error message = 'No space left on device'": then that is all there is to say.
+struct LibraryError {
   std::string text;
+  int number = 0;  // errno; 0: no system call failed
+};
+LibraryError innermost_error() {
+  LibraryError error;
   H5Ewalk2(
       H5E_DEFAULT, H5E_WALK_UPWARD,
       [](unsigned depth, const H5E_error2_t* entry, void* out) -> herr_t {
-        if (depth == 0 && entry->desc) *static_cast<std::string*>(out) = entry->desc;
+        if (depth == 0 && entry->desc) static_cast<LibraryError*>(out)->text = entry->desc;
         return 0;
       },
-      &text);
-  return text.empty() ? "unknown reason" : text;
+      &error);
+  if (const size_t at = error.text.find("errno = "); at != std::string::npos) {
+    error.number = std::atoi(error.text.c_str() + at + 8);
+    error.text = std::generic_category().message(error.number);
+  }
+  if (error.text.empty()) error.text = "unknown reason";
+  return error;
 }
 
 hid_t library_type(const Hdf5Type& type) {
@@ -57,7 +70,10 @@ hid_t library_type(const Hdf5Type& type) {
 }  // namespace
 
 struct Hdf5Writer::State {
-  explicit State(std::filesystem::path p) : path(std::move(p)) {
+  State(const std::filesystem::path& path, std::filesystem::path shown, int64_t bytes)
+      : target(std::move(shown)), needed(bytes) {
+    // A file that could not be closed, on a full disk, would be tried again when the process ends, and crash it there.
+    [[maybe_unused]] static const herr_t once = H5dont_atexit();
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);  // errors are ours to report
     const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose), creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
     check(H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST), "a file");
@@ -67,7 +83,10 @@ struct Hdf5Writer::State {
   }
 
   void check(int64_t result, const std::string& what) const {
-    if (result < 0) throw Error(path.string() + ": cannot write " + what + ": " + innermost_error());
+    if (result >= 0) return;
+    const LibraryError error = innermost_error();
+    throw Error(target.string() + ": cannot write " + what + ": " + error.text +
+                room_text(error.number, target, double(needed)));
   }
 
   // Links stay in the header of the group, where the reader looks for them, however many there are.
@@ -90,7 +109,8 @@ struct Hdf5Writer::State {
     return groups.emplace(group, std::move(made)).first->second;
   }
 
-  std::filesystem::path path;
+  std::filesystem::path target;
+  int64_t needed;
   Handle file, dataset;
   std::map<std::string, Handle> groups;  // after the file: closed before it
   std::string name;                      // of the dataset that was begun, and what is known of it
@@ -99,7 +119,8 @@ struct Hdf5Writer::State {
   hsize_t done = 0;
 };
 
-Hdf5Writer::Hdf5Writer(std::filesystem::path path) : state_(new State(std::move(path))) {}
+Hdf5Writer::Hdf5Writer(std::filesystem::path path, std::filesystem::path target, int64_t needed)
+    : state_(new State(path, target.empty() ? path : std::move(target), needed)) {}
 Hdf5Writer::~Hdf5Writer() = default;
 
 void Hdf5Writer::begin(const std::string& name, const Hdf5Type& type, const std::vector<int64_t>& shape) {

@@ -14,7 +14,9 @@ namespace relume {
 // One thread at a time in the whole process: libhdf5 has global state. Every failure is an Error naming file and dataset.
 class Hdf5Writer {
  public:
-  explicit Hdf5Writer(std::filesystem::path path);  // an existing file is emptied first
+  // An existing file is emptied first. Messages speak of `target`, the name that the file will have (else its own), and of
+  // `needed` bytes where the disk is full.
+  explicit Hdf5Writer(std::filesystem::path path, std::filesystem::path target = {}, int64_t needed = 0);
   ~Hdf5Writer();
   Hdf5Writer(const Hdf5Writer&) = delete;
   Hdf5Writer& operator=(const Hdf5Writer&) = delete;

@@ -104,7 +104,7 @@ class Stage1Task : public TrainingTask {
   }
 
   void save_weights(const Path& path, int64_t step, bool averaged) const override {
-    save_swinir(network_, step, averaged, path);
+    save_swinir(network_, step, path, averaged);
   }
 
  private:
@@ -117,7 +117,7 @@ class Stage1Task : public TrainingTask {
 
 }  // namespace
 
-void save_swinir(const SwinIR& network, int64_t step, bool averaged, const Path& path) {
+void save_swinir(const SwinIR& network, int64_t step, const Path& path, bool averaged) {
   NamedTensors entries;
   for (const NamedTensor& t : stored_state(network)) entries.emplace_back(t.name, t.tensor);
   write_safetensors(path, entries,

@@ -13,6 +13,6 @@ TrainingResult train_stage1(const Stage1Config& config, const std::string& resum
 
 // Writes a network with its configuration in the file's metadata, which is how `relume restore` knows what to build; `averaged`
 // weights are called "ema" there, others "raw".
-void save_swinir(const SwinIR& network, int64_t step, bool averaged, const std::filesystem::path& path);
+void save_swinir(const SwinIR& network, int64_t step, const std::filesystem::path& path, bool averaged = false);
 
 }  // namespace relume

@@ -42,10 +42,11 @@ int64_t StateContents::bytes() const {
 
 StateFacts write_state(const std::filesystem::path& path, const StateContents& contents) {
   constexpr int64_t header = 65536, header_each = 1024;  // more than libhdf5 adds to the data
+  const int64_t needed = contents.bytes() + header + header_each * int64_t(contents.tensors().size());
   AtomicFile file(path);
   {
-    Hdf5Writer writer(file.temporary());
-    file.reserve(contents.bytes() + header + header_each * int64_t(contents.tensors().size()));
+    Hdf5Writer writer(file.temporary(), path, needed);
+    file.reserve(needed);
     for (const auto& [name, tensor] : contents.tensors()) {
       RELUME_BUG(tensor.is_dense(), "state: ", name, " is not dense: ", tensor);
       const auto sizes = tensor.shape().sizes();

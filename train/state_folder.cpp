@@ -110,12 +110,7 @@ SavedState StateFolder::checked(const Entry& entry) const {
   return state;
 }
 
-bool StateFolder::any() const {
-  bool found = false;
-  for_each_name(folder_,
-                [&](const fs::path& path) { found = found || step_of(path, ".json") >= 0 || step_of(path, ".h5") >= 0; });
-  return found;
-}
+bool StateFolder::any() const { return !entries().empty(); }
 
 // The manifest first: a file without one does not count, a manifest without its file would be complained about.
 void StateFolder::remove(const Entry& entry) const {

@@ -31,7 +31,7 @@ class StateFolder {
   };
   Found newest(int64_t limit = INT64_MAX) const;
 
-  bool any() const;                            // whether a state was ever saved here, whole or not
+  bool any() const;                            // whether a state was ever finished here, damaged since or not
   void remove_newer_than(int64_t step) const;  // states of a course that was given up
   void tidy() const;                           // removes what killed processes left: parts of files, files without a manifest
   const std::filesystem::path& folder() const { return folder_; }

@@ -102,7 +102,7 @@ class Training {
       resume(*saved, options.overwrite);
     } else {
       task_.begin(0, nullptr);
-      take_folder_anew(options.overwrite);
+      take_folder_anew(options.overwrite, options.resume == "auto");
     }
     write_file_atomically(output_ / "config.yaml", task_.config_yaml());
     first_step_ = at_.step;
@@ -153,17 +153,28 @@ class Training {
     return found.state;
   }
 
-  void take_folder_anew(bool overwrite) {
-    const bool used = std::filesystem::exists(output_ / "final.safetensors") ||
-                      std::filesystem::exists(output_ / "checkpoints") || states_.any();
+  // `continuing`: a run that was killed before its first state may have left weights, which it will write again.
+  void take_folder_anew(bool overwrite, bool continuing) {
+    const bool used = std::filesystem::exists(output_ / "final.safetensors") || states_.any() ||
+                      (!continuing && std::filesystem::exists(output_ / "checkpoints"));
     RELUME_CHECK(overwrite || !used, output_.string(),
                  ": already holds a training; go on with it (--resume auto), choose another folder (output=...) or replace it "
                  "(overwrite=true)");
     make_folder(output_);
     lock_.emplace(output_);
-    std::error_code ignored;  // what cannot be removed shows when it is written
-    for (const char* name : {"final.safetensors", "bad_batch.safetensors"}) std::filesystem::remove(output_ / name, ignored);
-    for (const char* name : {"checkpoints", "states"}) std::filesystem::remove_all(output_ / name, ignored);
+    if (overwrite) {
+      std::error_code ignored;  // what cannot be removed shows when it is written
+      for (const char* name : {"final.safetensors", "bad_batch.safetensors", "checkpoints", "states"})
+        std::filesystem::remove_all(output_ / name, ignored);
+    }
+    tidy();
+  }
+
+  // Removes what killed runs left half-written.
+  void tidy() const {
+    states_.tidy();
+    remove_leftovers(output_);
+    remove_leftovers(output_ / "checkpoints");
   }
 
   void resume(const SavedState& saved, bool overwrite) {
@@ -178,12 +189,10 @@ class Training {
     if (folder(saved.file).parent_path() == folder(states_.folder())) {
       lock_.emplace(output_);
       states_.remove_newer_than(at_.step);
-      states_.tidy();
-      remove_leftovers(output_);
-      remove_leftovers(output_ / "checkpoints");
+      tidy();
     } else {
       at_.log = {};  // a state of another folder: the logs here begin with it
-      take_folder_anew(overwrite);
+      take_folder_anew(overwrite, false);
     }
     seconds_before_ = saved.seconds;
     resumed_ = changes;
