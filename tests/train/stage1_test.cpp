@@ -93,6 +93,28 @@ TEST_F(Stage1, LearnsAndWritesWhatItPromises) {
   EXPECT_EQ(validations, 3);
 }
 
+TEST(Stage1Config, TheShippedOnesAreThePublishedRecipes) {
+  const auto read = [](const std::string& version) {
+    return read_config<Stage1Config>(source_folder() / ("configs/train/stage1_" + version + ".yaml"));
+  };
+  for (const auto& [version, recipe, steps] : {std::tuple{"v1", "second_order_plain", 150000},
+                                               {"v2", "wide_general", 150000},
+                                               {"v2.1", "second_order_plain", 100000},
+                                               {"face", "wide_face", 150000}}) {
+    const Stage1Config c = read(version);
+    EXPECT_EQ(to_yaml(c.model), to_yaml(SwinIRConfig{})) << version;
+    EXPECT_EQ(to_yaml(c.degradation),
+              to_yaml(read_config<Recipe>(source_folder() / ("configs/degrade/" + std::string(recipe) + ".yaml"))))
+        << version;
+    EXPECT_EQ(c.train.steps, steps) << version;
+    EXPECT_EQ(c.train.batch_size, 96) << version;
+    EXPECT_EQ(c.train.lr, 1e-4) << version;
+    EXPECT_EQ(c.train.weight_decay, 0) << version;
+    EXPECT_EQ(c.data.size, 512) << version;
+    EXPECT_EQ(c.data.crop, version == std::string("v1") || version == std::string("v2") ? "center" : "none") << version;
+  }
+}
+
 TEST_F(Stage1, WeightsCarryTheirConfigurationAndLoadStrictly) {
   config_.train.steps = 3;
   const SafetensorsFile file(train_stage1(config_).weights);
