@@ -1,7 +1,6 @@
 #include "base/files.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -11,6 +10,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <system_error>
 #include <utility>
 
@@ -148,39 +148,46 @@ void AtomicFile::commit() {
   if (folder.value >= 0) ::fsync(folder.value);
 }
 
-void AtomicFile::fail(const char* what, int error_number) {
-  std::string message = detail::concat(target_.string(), ": ", what, ": ", reason(error_number));
+void AtomicFile::reserve(int64_t bytes) {
+  reserved_ = uint64_t(bytes);
+  if (bytes <= 0 || ::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, 0, bytes) == 0) return;
+  if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL) fail("cannot reserve its room", errno);
   struct statvfs disk {};
-  if ((error_number == ENOSPC || error_number == EDQUOT) && ::statvfs(folder_of(target_).c_str(), &disk) == 0) {
-    // The temporary file still holds its blocks, so that what is free to us is what is free now and what it gives back.
-    struct stat held {};
-    const double ours = !temporary_.empty() && ::stat(temporary_.c_str(), &held) == 0 ? double(held.st_blocks) * 512 : 0;
-    message += detail::concat("; at least ", human_bytes(double(written_)), " needed, ",
-                              human_bytes(double(disk.f_bavail) * double(disk.f_frsize) + ours), " free; make room and repeat");
+  if (::statvfs(folder_of(target_).c_str(), &disk) == 0 && double(disk.f_bavail) * double(disk.f_frsize) < double(bytes))
+    fail("cannot reserve its room", ENOSPC);
+}
+
+void AtomicFile::fail(const char* what, int error_number) {
+  // The temporary file still holds its blocks, so that what is free to us is what is free now and what it gives back.
+  struct stat facts {};
+  const double held = !temporary_.empty() && ::stat(temporary_.c_str(), &facts) == 0 ? double(facts.st_blocks) * 512 : 0;
+  throw Error(detail::concat(target_.string(), ": ", what, ": ", reason(error_number),
+                             room_text(error_number, target_, double(std::max(written_, reserved_)), held)));
+}
+
+std::string room_text(int error_number, const fs::path& file, double needed, double held) {
+  struct statvfs disk {};
+  if ((error_number != ENOSPC && error_number != EDQUOT) || ::statvfs(folder_of(file).c_str(), &disk) != 0) return {};
+  return detail::concat("; at least ", human_bytes(needed), " needed, ",
+                        human_bytes(double(disk.f_bavail) * double(disk.f_frsize) + held), " free; make room and repeat");
+}
+
+void remove_leftovers(const fs::path& folder, std::chrono::seconds untouched) {
+  std::error_code ignored;  // what cannot be listed or removed does no harm
+  std::vector<fs::path> found;
+  for (fs::directory_iterator at(folder, ignored), end; at != end; at.increment(ignored)) {
+    const pid_t process = writer_of(at->path().filename().string());
+    if (process == 0 || at->is_symlink(ignored) || !at->is_regular_file(ignored)) continue;
+    if (::kill(process, 0) == 0 || errno != ESRCH) continue;  // it lives
+    if (fs::file_time_type::clock::now() - at->last_write_time(ignored) >= untouched) found.push_back(at->path());
   }
-  throw Error(std::move(message));
+  for (const fs::path& path : found) fs::remove(path, ignored);
 }
 
 void write_file_atomically(const fs::path& path, std::string_view contents) {
   AtomicFile file(path);
   file.write(contents);
   file.commit();
-}
-
-int64_t remove_abandoned_files(const fs::path& folder) {
-  // A folder may be shared with machines and containers whose processes we cannot see: what changed just now is left alone.
-  constexpr auto untouched = std::chrono::minutes(1);
-  int64_t removed = 0;
-  std::error_code error;
-  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
-    const pid_t process = writer_of(at->path().filename().string());
-    std::error_code gone;
-    if (process == 0 || at->is_symlink(gone) || !at->is_regular_file(gone)) continue;
-    const bool lives = ::kill(process, 0) == 0 || errno != ESRCH;
-    const auto changed = at->last_write_time(gone);
-    if (!lives && !gone && fs::file_time_type::clock::now() - changed > untouched && fs::remove(at->path(), gone)) ++removed;
-  }
-  return removed;
 }
 
 void make_folder(const fs::path& path) {

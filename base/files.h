@@ -1,6 +1,7 @@
 // Files: reading with a size limit, and writing so that a file is either whole or absent (design D8, D11).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -34,7 +35,11 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
   void write(const void* data, size_t bytes);
   void write(std::string_view text) { write(text.data(), text.size()); }
-  // For libraries that write by name, in place of write(): they may truncate this file, not replace it.
+  // Takes room on the disk for a file of so many bytes before they are written, so that a full disk shows at once. Where the
+  // file system cannot do that, what is free is compared.
+  void reserve(int64_t bytes);
+  // For libraries that write by name, in place of write(): they may truncate this file (and lose what was reserved), not
+  // replace it.
   const std::filesystem::path& temporary() const { return temporary_; }
   void commit();
 
@@ -42,13 +47,17 @@ class AtomicFile {
   [[noreturn]] void fail(const char* what, int error_number);
   std::filesystem::path target_, temporary_;
   int descriptor_ = -1;
-  uint64_t written_ = 0;
+  uint64_t written_ = 0, reserved_ = 0;
 };
 void write_file_atomically(const std::filesystem::path& path, std::string_view contents);
 
-// Removes what AtomicFiles of killed processes left in a folder: temporary files that have not changed for a minute and whose
-// process is no more. Gives their number; a folder that is not there holds none.
-int64_t remove_abandoned_files(const std::filesystem::path& folder);
+// What a failed write says about the disk: "; 6.0 GB needed, 2.1 GB free; make room and repeat" when that was the reason, else
+// nothing. `held` bytes are ours already and will be given back.
+std::string room_text(int error_number, const std::filesystem::path& file, double needed, double held = 0);
+
+// Removes what killed processes left of files that AtomicFile was writing in this folder (not below it). In a folder that other
+// machines write to as well, whose processes cannot be seen here, what changed within `untouched` is left alone.
+void remove_leftovers(const std::filesystem::path& folder, std::chrono::seconds untouched = {});
 
 // Creates the folder and its parents; throws an Error naming the path.
 void make_folder(const std::filesystem::path& path);

@@ -1,20 +1,24 @@
-// A log of JSON lines: one object per line, written through at once so that a killed run loses at most the last one.
+// A log of JSON lines: one object per line, handed to the system at once so that a killed process loses none.
 #pragma once
 
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
+
+#include "base/append_file.h"
 
 namespace relume {
 
 class JsonLog {
  public:
-  explicit JsonLog(const std::filesystem::path& path);  // an existing file is replaced; throws an Error naming the path
+  // Continues behind the first `keep` lines: lines and not bytes, since a line that holds a time has no fixed length. Throws an
+  // Error naming the path, here and when a line cannot be written.
+  explicit JsonLog(const std::filesystem::path& path, int64_t keep = 0);
   void write(const nlohmann::ordered_json& line);
+  int64_t lines() const { return lines_; }  // at first less than `keep` where the file had fewer
+  AppendFile& file() { return file_; }
 
  private:
-  std::filesystem::path path_;
-  std::ofstream out_;
+  AppendFile file_;
+  int64_t lines_;
 };
 
 }  // namespace relume

@@ -61,9 +61,9 @@ Stage1Config demo_config(const DemoArguments& a, const Path& source, const Path&
                                      "data.pictures=" + train.string(), "data.validation=" + held_out.string(),
                                      fmt::format("seed={}", a.seed)};
   if (a.quick)
-    overrides.insert(overrides.end(), {"train.steps=600", "train.time_limit=30", "train.validate_every=1000000"});
+    overrides.insert(overrides.end(), {"train.steps=600", "train.time_budget=30", "train.validate_every=1000000"});
   else
-    overrides.push_back("train.time_limit=360");  // the whole demo stays below ten minutes on a slow machine
+    overrides.push_back("train.time_budget=360");  // the whole demo stays below ten minutes on a slow machine
   return read_config<Stage1Config>(source / "configs/mini/stage1.yaml", overrides);
 }
 
@@ -125,9 +125,9 @@ void run_demo(const DemoArguments& a) {
       std::count_if(photos.begin(), photos.end(), [](const DemoPhoto& p) { return p.split == PhotoSplit::train; });
   std::cerr << "training on " << learning << " photographs; restoring " << photos.size() - size_t(learning) << " others"
             << std::endl;
-  const Stage1Result trained = train_stage1(config);
+  const TrainingResult trained = train_stage1(config);
 
-  DemoReport report{.loss = chart_points(trained.loss), .validation_psnr = chart_points(trained.validation_psnr)};
+  DemoReport report{.loss = chart_points(trained.loss), .validation_psnr = chart_points(trained.validation.at("psnr"))};
   report.pictures = restore_held_out(a, source, photos, config, trained.weights);
   const int64_t parameters = SwinIR(config.model).parameter_count();
   report.facts = {

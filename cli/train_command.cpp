@@ -13,6 +13,7 @@ namespace {
 struct TrainArguments {
   std::string config;
   std::string recipe;
+  std::string resume = "none";
   std::vector<std::string> overrides;
 };
 
@@ -44,16 +45,30 @@ void add_train(CLI::App& app) {
       ->add_option("--recipe", arguments->recipe,
                    "How pictures are spoilt, in place of the file's: a recipe of configs/degrade (second_order, ...) or a file")
       ->type_name("NAME|FILE");
+  command
+      ->add_option("--resume", arguments->resume,
+                   "auto: go on from the newest whole state in the output folder, or begin where there is none; a state file "
+                   "(out/first/states/0001000.h5); none: begin, and refuse a folder that holds a training")
+      ->type_name("auto|none|FILE")
+      ->capture_default_str();
   command->footer(
-      "Example: relume train configs/mini/stage1.yaml data.pictures=photos output=out/first train.steps=2000\n\nKeys:\n" +
+      "Examples:\n"
+      "  relume train configs/mini/stage1.yaml data.pictures=photos output=out/first train.steps=2000\n"
+      "  relume train configs/mini/stage1.yaml data.pictures=photos output=out/first train.steps=2000 --resume auto\n"
+      "  relume train configs/train/stage1_v2.yaml data.pictures=photos.h5 data.validation=held_out train.ema_decay=0.999\n\n"
+      "The second continues the first wherever it ended: an interrupt, a crash, a time limit.\n\nKeys:\n" +
       describe<Stage1Config>());
   command->callback([arguments] {
-    const Stage1Result result = train_stage1(config_of(*arguments));
+    const TrainingResult result = train_stage1(config_of(*arguments), arguments->resume);
+    if (!result.finished) {
+      std::cout << "stopped at the time limit after step " << result.steps << "; go on with --resume auto" << std::endl;
+      return;
+    }
     std::cout << "trained " << result.steps << " steps in " << human_seconds(result.seconds)
               << "; weights: " << result.weights.string();
-    if (!result.validation_psnr.empty())
-      std::cout << "; validation PSNR " << result.validation_psnr.front().second << " dB before, "
-                << result.validation_psnr.back().second << " dB after";
+    if (const auto psnr = result.validation.find("psnr"); psnr != result.validation.end())
+      std::cout << "; validation PSNR " << psnr->second.front().second << " dB before, " << psnr->second.back().second
+                << " dB after";
     std::cout << std::endl;
   });
 }

@@ -48,6 +48,11 @@
 
 namespace relume {
 
+// A field in which two configurations differ, its key dotted as in overrides and its values as YAML has them in one line.
+struct Difference {
+  std::string key, before, after;
+};
+
 // Bounds of a number, both included; of every element if the field is a list.
 struct Range {
   double min = -std::numeric_limits<double>::infinity(), max = std::numeric_limits<double>::infinity();
@@ -162,6 +167,7 @@ void read(const Value& root, const std::string& text, const std::string& name, c
 std::string read_config_file(const std::filesystem::path& file);
 std::string write(const Value& root, bool with_help);
 std::string describe(const Value& root);
+std::vector<Difference> differences(const Value& before, const Value& after);
 
 }  // namespace detail
 
@@ -187,6 +193,12 @@ template <class C> C read_config(const std::filesystem::path& file, const std::v
 template <class C> std::string to_yaml(const C& config, bool with_help = false) {
   C copy = config;
   return detail::write(detail::bind(copy), with_help);
+}
+
+// The fields in which two configurations of one kind differ, in the order of their declaration; a list counts as one field.
+template <class C> std::vector<Difference> differences(const C& before, const C& after) {
+  C a = before, b = after;
+  return detail::differences(detail::bind(a), detail::bind(b));
 }
 
 // One line for each key, dotted as in overrides: default, type and range, help.

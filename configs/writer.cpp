@@ -177,6 +177,17 @@ class Writer {
   const bool with_help_;
 };
 
+void compare_sections(const Struct& before, const Struct& after, const std::string& path, std::vector<Difference>& found) {
+  for (size_t i = 0; i < before.fields.size(); ++i) {
+    const Value &a = before.fields[i].value, &b = after.fields[i].value;
+    const std::string key = path + before.fields[i].key;
+    if (std::holds_alternative<Struct>(a.data))
+      compare_sections(std::get<Struct>(a.data), std::get<Struct>(b.data), key + ".", found);
+    else if (const std::string x = flow_text(a), y = flow_text(b); x != y)
+      found.push_back({key, x, y});
+  }
+}
+
 struct Line {
   std::string key, rest;
 };
@@ -218,6 +229,12 @@ std::string write(const Value& root, bool with_help) {
   Writer writer(with_help);
   writer.section(std::get<Struct>(root.data), "");
   return std::move(writer.out);
+}
+
+std::vector<Difference> differences(const Value& before, const Value& after) {
+  std::vector<Difference> found;
+  compare_sections(std::get<Struct>(before.data), std::get<Struct>(after.data), "", found);
+  return found;
 }
 
 std::string describe(const Value& root) {

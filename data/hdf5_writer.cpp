@@ -3,9 +3,13 @@
 #include <hdf5.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <system_error>
 #include <utility>
 
 #include "base/error.h"
+#include "base/files.h"
 
 namespace relume {
 namespace {
@@ -31,17 +35,27 @@ class Handle {
   herr_t (*close_)(hid_t) = nullptr;
 };
 
-// The innermost entry of libhdf5's error stack: it carries the system's reason.
-std::string innermost_error() {
+// The innermost entry of libhdf5's error stack. Where a system call failed it is a long line with, somewhere in it,
+// "errno = 28, error message = 'No space left on device'": then that is all there is to say.
+struct LibraryError {
   std::string text;
+  int number = 0;  // errno; 0: no system call failed
+};
+LibraryError innermost_error() {
+  LibraryError error;
   H5Ewalk2(
       H5E_DEFAULT, H5E_WALK_UPWARD,
       [](unsigned depth, const H5E_error2_t* entry, void* out) -> herr_t {
-        if (depth == 0 && entry->desc) *static_cast<std::string*>(out) = entry->desc;
+        if (depth == 0 && entry->desc) static_cast<LibraryError*>(out)->text = entry->desc;
         return 0;
       },
-      &text);
-  return text.empty() ? "unknown reason" : text;
+      &error);
+  if (const size_t at = error.text.find("errno = "); at != std::string::npos) {
+    error.number = std::atoi(error.text.c_str() + at + 8);
+    error.text = std::generic_category().message(error.number);
+  }
+  if (error.text.empty()) error.text = "unknown reason";
+  return error;
 }
 
 hid_t library_type(const Hdf5Type& type) {
@@ -49,51 +63,83 @@ hid_t library_type(const Hdf5Type& type) {
   if (type.kind == Hdf5Kind::unsigned_integer && type.bytes == 8) return H5T_STD_U64LE;
   if (type.kind == Hdf5Kind::signed_integer && type.bytes == 8) return H5T_STD_I64LE;
   if (type.kind == Hdf5Kind::floating && type.bytes == 4) return H5T_IEEE_F32LE;
+  if (type.kind == Hdf5Kind::floating && type.bytes == 8) return H5T_IEEE_F64LE;
   RELUME_BUG(false, "no HDF5 dataset of ", to_string(type), " is written");
 }
 
 }  // namespace
 
 struct Hdf5Writer::State {
-  explicit State(std::filesystem::path p) : path(std::move(p)) {
+  State(const std::filesystem::path& path, std::filesystem::path shown, int64_t bytes)
+      : target(std::move(shown)), needed(bytes) {
+    // A file that could not be closed, on a full disk, would be tried again when the process ends, and crash it there.
+    [[maybe_unused]] static const herr_t once = H5dont_atexit();
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);  // errors are ours to report
     const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose), creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
     check(H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST), "a file");
-    // Links stay in the header of the group, where the reader looks for them, however many there are.
-    check(H5Pset_link_phase_change(creation, 65535, 0), "a file");
-    check(H5Pset_obj_track_times(creation, false), "a file");
+    prepare_group(creation);
     file = Handle(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access), H5Fclose);
     check(file, "a file");
   }
 
   void check(int64_t result, const std::string& what) const {
-    if (result < 0) throw Error(path.string() + ": cannot write " + what + ": " + innermost_error());
+    if (result >= 0) return;
+    const LibraryError error = innermost_error();
+    throw Error(target.string() + ": cannot write " + what + ": " + error.text +
+                room_text(error.number, target, double(needed)));
   }
 
-  std::filesystem::path path;
+  // Links stay in the header of the group, where the reader looks for them, however many there are.
+  void prepare_group(const Handle& creation) const {
+    check(H5Pset_link_phase_change(creation, 65535, 0), "a group");
+    check(H5Pset_obj_track_times(creation, false), "a group");
+  }
+
+  // The group that "group/name" lies in, made at its first use; the file itself for a plain name.
+  hid_t group_of(const std::string& full) {
+    const size_t slash = full.find('/');
+    if (slash == std::string::npos) return file;
+    const std::string group = full.substr(0, slash);
+    const auto found = groups.find(group);
+    if (found != groups.end()) return found->second;
+    const Handle creation(H5Pcreate(H5P_GROUP_CREATE), H5Pclose);
+    prepare_group(creation);
+    Handle made(H5Gcreate2(file, group.c_str(), H5P_DEFAULT, creation, H5P_DEFAULT), H5Gclose);
+    check(made, "the group '" + group + "'");
+    return groups.emplace(group, std::move(made)).first->second;
+  }
+
+  std::filesystem::path target;
+  int64_t needed;
   Handle file, dataset;
-  std::string name;  // of the dataset that was begun, and what is known of it
+  std::map<std::string, Handle> groups;  // after the file: closed before it
+  std::string name;                      // of the dataset that was begun, and what is known of it
   hid_t type = -1;
   std::vector<hsize_t> shape;
   hsize_t done = 0;
 };
 
-Hdf5Writer::Hdf5Writer(std::filesystem::path path) : state_(new State(std::move(path))) {}
+Hdf5Writer::Hdf5Writer(std::filesystem::path path, std::filesystem::path target, int64_t needed)
+    : state_(new State(path, target.empty() ? path : std::move(target), needed)) {}
 Hdf5Writer::~Hdf5Writer() = default;
 
 void Hdf5Writer::begin(const std::string& name, const Hdf5Type& type, const std::vector<int64_t>& shape) {
   State& s = *state_;
-  RELUME_BUG(!name.empty() && name.find('/') == std::string::npos && !shape.empty(), "HDF5 dataset '", name, "'");
+  const size_t slash = name.find('/');
+  RELUME_BUG(slash != 0 && !name.empty() && !name.ends_with('/') && slash == name.rfind('/'), "HDF5 dataset '", name, "'");
   RELUME_BUG(!s.dataset, "HDF5 dataset '", name, "' begun before '", s.name, "' was whole");
   s.name = "'" + name + "'", s.type = library_type(type), s.shape.assign(shape.begin(), shape.end()), s.done = 0;
-  const Handle space(H5Screate_simple(int(shape.size()), s.shape.data(), nullptr), H5Sclose);
+  const Handle space(shape.empty() ? H5Screate(H5S_SCALAR) : H5Screate_simple(int(shape.size()), s.shape.data(), nullptr),
+                     H5Sclose);
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   s.check(H5Pset_layout(creation, H5D_CONTIGUOUS), s.name);
   s.check(H5Pset_obj_track_times(creation, false), s.name);
   s.check(H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER), s.name);  // every element is written below, once
-  s.dataset = Handle(H5Dcreate2(s.file, name.c_str(), s.type, space, H5P_DEFAULT, creation, H5P_DEFAULT), H5Dclose);
+  const std::string own_name = slash == std::string::npos ? name : name.substr(slash + 1);
+  s.dataset =
+      Handle(H5Dcreate2(s.group_of(name), own_name.c_str(), s.type, space, H5P_DEFAULT, creation, H5P_DEFAULT), H5Dclose);
   s.check(s.dataset, s.name);
-  if (s.shape[0] == 0) append(nullptr, 0);
+  if (!s.shape.empty() && s.shape[0] == 0) append(nullptr, 0);
 }
 
 void Hdf5Writer::append(const void* data, int64_t rows) {
@@ -113,12 +159,16 @@ void Hdf5Writer::append(const void* data, int64_t rows) {
 
 void Hdf5Writer::add(const std::string& name, const Hdf5Type& type, const std::vector<int64_t>& shape, const void* data) {
   begin(name, type, shape);
-  if (shape[0] > 0) append(data, shape[0]);
+  State& s = *state_;
+  if (!shape.empty()) return shape[0] > 0 ? append(data, shape[0]) : void();
+  s.check(H5Dwrite(s.dataset, s.type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data), s.name);
+  s.check(s.dataset.end(), s.name);
 }
 
 void Hdf5Writer::close() {
   State& s = *state_;
   RELUME_BUG(s.file && !s.dataset, "HDF5 dataset ", s.name, ": closed with ", s.done, " rows written");
+  s.groups.clear();
   s.check(s.file.end(), "the end of the file");
 }
 

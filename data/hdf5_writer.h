@@ -1,5 +1,5 @@
-// Writes HDF5 files that data/hdf5_file.h and every HDF5 library since 1.10 reads: one flat group of contiguous datasets, no
-// time stamps, so that equal contents are equal files (design D8).
+// Writes HDF5 files that data/hdf5_file.h and every HDF5 library since 1.10 reads: contiguous datasets in the root group or in
+// groups of one level, no time stamps, so that equal contents are equal files (design D8).
 #pragma once
 
 #include <filesystem>
@@ -14,12 +14,15 @@ namespace relume {
 // One thread at a time in the whole process: libhdf5 has global state. Every failure is an Error naming file and dataset.
 class Hdf5Writer {
  public:
-  explicit Hdf5Writer(std::filesystem::path path);  // an existing file is emptied first
+  // An existing file is emptied first. Messages speak of `target`, the name that the file will have (else its own), and of
+  // `needed` bytes where the disk is full.
+  explicit Hdf5Writer(std::filesystem::path path, std::filesystem::path target = {}, int64_t needed = 0);
   ~Hdf5Writer();
   Hdf5Writer(const Hdf5Writer&) = delete;
   Hdf5Writer& operator=(const Hdf5Writer&) = delete;
 
-  // A whole dataset from memory, in row-major order. Names must not contain '/'.
+  // A whole dataset from memory, in row-major order; an empty shape is a scalar. "group/name" makes the group at its first use;
+  // a second '/' is not allowed. Many datasets are better shared out over groups: adding to one takes time with its size.
   void add(const std::string& name, const Hdf5Type& type, const std::vector<int64_t>& shape, const void* data);
 
   // A dataset filled part by part: begin() once, then append() rows of the first axis until all are there.

@@ -11,6 +11,7 @@
 
 #include "base/files.h"
 #include "base/text.h"
+#include "data/checksum.h"
 #include "data/loader.h"
 #include "data/pack/pack.h"
 
@@ -46,7 +47,7 @@ ScannedPicture scanned(const fs::path& path, const ScanOptions& o) {
       return found(Finding::tiny, fmt::format("{}x{} pixels, the short side is below {}", s.width, s.height, o.min_side));
     if (std::string reason = graphic_reason(measure_graphic(picture), s.height * s.width); !reason.empty())
       return found(Finding::graphic, std::move(reason));
-    s.xxh3 = picture_checksum(picture.raw(), size_t(picture.numel()));
+    s.xxh3 = checksum(picture.raw(), size_t(picture.numel()));
     s.sketch = sketch_of(picture);
     return s;
   } catch (const InputError& e) {

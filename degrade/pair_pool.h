@@ -25,6 +25,14 @@ class PairPool {
   bool full() const { return int64_t(slots_.size()) == size_; }
   int64_t size() const { return size_; }
 
+  // All the pool holds, so that a resumed training mixes the same pairs: [slots, H, W, 3], u8 where every picture is held so,
+  // else f32; order i64 [slots]. Undefined tensors for an empty pool.
+  struct Contents {
+    Tensor lq, gt, order;
+  };
+  Contents contents() const;
+  void restore(const Contents& contents);  // InputError when they are not those of a pool of this size
+
  private:
   int64_t size_;
   std::vector<Degraded> slots_;  // each [H, W, 3], u8 or f32

@@ -226,7 +226,8 @@ class RestoreRun {
     std::set<std::filesystem::path> folders;
     for (const Job& job : work_) folders.insert(job.files.to.parent_path());
     total_pixels_ = network_pixels();
-    for (const std::filesystem::path& folder : folders) remove_abandoned_files(folder.empty() ? "." : folder);
+    for (const std::filesystem::path& folder : folders)
+      remove_leftovers(folder.empty() ? "." : folder, std::chrono::minutes(1));  // results may lie where others work too
     Progress progress("picture", int64_t(work_.size()));
     for (const Job& job : work_) {
       interrupt_between_pictures();

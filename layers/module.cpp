@@ -83,6 +83,12 @@ Tensor to_stored(const Tensor& t, StoredAs stored_as) {
   return swapped(t.contiguous(), s[0], s[1] * s[2], s[3], stored_shape(s, stored_as));
 }
 
+Tensor from_stored(const Tensor& stored, const Shape& shape, StoredAs stored_as) {
+  if (stored_as == StoredAs::same) return stored.contiguous();
+  return swapped(stored.contiguous(), shape[0], shape[3], shape[1] * shape[2],
+                 shape);  // memory [O, kh, kw, I], disk [O, I, ..]
+}
+
 void load_strict(const Module& module, const TensorSource& source) {
   const std::vector<NamedTensor> parameters = module.parameters(), buffers = module.buffers();
   std::unordered_set<std::string> known;
@@ -106,11 +112,7 @@ void load_strict(const Module& module, const TensorSource& source) {
                problems);
 
   for (const NamedTensor& p : parameters) {
-    Tensor value = source.read(p.name).to(DType::f32);
-    if (p.stored_as == StoredAs::conv) {
-      const Shape& s = p.tensor.shape();  // [O, kh, kw, I]; the file holds [O, I, kh, kw]
-      value = swapped(value, s[0], s[3], s[1] * s[2], s);
-    }
+    const Tensor value = from_stored(source.read(p.name).to(DType::f32), p.tensor.shape(), p.stored_as);
     p.tensor.copy_from(value.to(p.tensor.device()));
   }
 }

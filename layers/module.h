@@ -85,8 +85,10 @@ template <class T> class ModuleList : public Module {
   std::vector<std::unique_ptr<T>> items_;
 };
 
-// A tensor as it lies on disk (conv weights transposed), and back into memory order.
+// A tensor as it lies on disk (conv weights transposed), and back into memory order, where it has `shape`. Both may give the
+// tensor itself.
 Tensor to_stored(const Tensor& t, StoredAs stored_as);
+Tensor from_stored(const Tensor& stored, const Shape& shape, StoredAs stored_as);
 Shape stored_shape(const Shape& shape, StoredAs stored_as);
 
 // Copies every parameter of `module` from `source`, converting floats to the parameter's dtype. All missing, unexpected and

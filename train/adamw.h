@@ -23,6 +23,7 @@ class AdamW {
   double gradient_norm() const;  // global L2 norm over all parameters
 
   int64_t steps_done() const { return steps_; }
+  void restore_steps(int64_t steps) { steps_ = steps; }  // of a resumed run, whose moments are copied into the two below
   const std::vector<NamedTensor>& parameters() const { return parameters_; }
   const Tensor& first_moment(size_t i) const { return moments_[i].m; }  // of parameters()[i], in memory layout
   const Tensor& second_moment(size_t i) const { return moments_[i].v; }

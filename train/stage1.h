@@ -1,28 +1,18 @@
 // Stage one: SwinIR learns to undo the degradation of real pictures (spec/diffbir.md 2.2). Loss: squared error, summed over the
-// batch. Everything drawn depends on (seed, step, sample) alone, so a run is reproducible on a machine whatever its threads.
+// batch. Everything drawn depends on (seed, position, sample) alone, so a run is reproducible on a machine whatever its
+// threads, and whether it was interrupted or not.
 #pragma once
 
-#include <functional>
-#include <utility>
-#include <vector>
-
 #include "train/stage1_config.h"
+#include "train/trainer.h"
 
 namespace relume {
 
-struct Stage1Result {
-  int64_t steps = 0;
-  double seconds = 0;
-  std::filesystem::path weights;                            // output/final.safetensors
-  std::vector<std::pair<int64_t, double>> loss;             // per element, mean over log_every steps
-  std::vector<std::pair<int64_t, double>> validation_psnr;  // dB, mean over the held-out pictures
-};
+// Trains into config.output (trainer.h says what is written there); `resume` is none, auto or a state file.
+TrainingResult train_stage1(const Stage1Config& config, const std::string& resume = "none");
 
-// Writes into config.output: config.yaml (resolved), log.jsonl, checkpoints/<step>.safetensors, final.safetensors. On an
-// interrupt the weights of the last finished step are saved as a checkpoint before Interrupted is thrown.
-Stage1Result train_stage1(const Stage1Config& config);
-
-// Writes a network with its configuration in the file's metadata, which is how `relume restore` knows what to build.
-void save_swinir(const SwinIR& network, int64_t step, const std::filesystem::path& path);
+// Writes a network with its configuration in the file's metadata, which is how `relume restore` knows what to build; `averaged`
+// weights are called "ema" there, others "raw".
+void save_swinir(const SwinIR& network, int64_t step, const std::filesystem::path& path, bool averaged = false);
 
 }  // namespace relume

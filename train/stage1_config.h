@@ -5,6 +5,7 @@
 #include "configs/reader.h"
 #include "degrade/recipe.h"
 #include "models/swinir.h"
+#include "train/training_config.h"
 
 namespace relume {
 
@@ -40,37 +41,6 @@ struct Stage1DataConfig {
   }
 };
 
-struct Stage1TrainConfig {
-  int64_t steps = 150000;
-  int64_t batch_size = 96;
-  double lr = 1e-4, weight_decay = 0;
-  std::array<double, 2> betas{0.9, 0.999};
-  double eps = 1e-8;
-  std::string schedule = "constant";
-  int64_t warmup_steps = 0;
-  double time_limit = 0;
-  bool activation_checkpointing = false;
-  int64_t log_every = 50, validate_every = 1000, checkpoint_every = 10000;
-
-  void fields(auto&& v) {
-    v("steps", steps, Range{0, 1e12}, "optimiser steps");
-    v("batch_size", batch_size, Range{1, 65536}, "pictures per step");
-    v("lr", lr, Range{0, 10}, "learning rate");
-    v("weight_decay", weight_decay, Range{0, 10}, "decoupled weight decay");
-    v("betas", betas, Range{0, 0.999999}, "decay of AdamW's two moments");
-    v("eps", eps, Range{1e-30, 1}, "AdamW's epsilon");
-    v("schedule", schedule, OneOf{{"constant", "cosine"}}, "course of the learning rate; cosine ends at zero");
-    v("warmup_steps", warmup_steps, Range{0, 1e9}, "steps of linear rise at the start");
-    v("time_limit", time_limit, Range{0, 1e9},
-      "take fewer steps where this machine would need more seconds than that; 0: no limit");
-    v("activation_checkpointing", activation_checkpointing,
-      "recompute each group in the backward pass: less memory, more time");
-    v("log_every", log_every, Range{1, 1e9}, "steps between lines of the log");
-    v("validate_every", validate_every, Range{1, 1e9}, "steps between validations");
-    v("checkpoint_every", checkpoint_every, Range{1, 1e12}, "steps between saved weights");
-  }
-};
-
 struct Stage1Config {
   std::string output = "out/stage1";
   bool overwrite = false;
@@ -78,11 +48,11 @@ struct Stage1Config {
   SwinIRConfig model;
   Stage1DataConfig data;
   Recipe degradation;
-  Stage1TrainConfig train;
+  TrainingConfig train;
 
   void fields(auto&& v) {
-    v("output", output, "folder for the log, the resolved configuration and the weights");
-    v("overwrite", overwrite, "train into a folder that already holds trained weights, replacing them");
+    v("output", output, "folder for the logs, the resolved configuration, the states and the weights");
+    v("overwrite", overwrite, "train into a folder that already holds a training, replacing it");
     v("seed", seed, Range{0, 9e15}, "of every random number");
     v("model", model, "the network");
     v("data", data, "the pictures");

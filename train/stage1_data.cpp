@@ -1,5 +1,7 @@
 #include "train/stage1_data.h"
 
+#include <fmt/format.h>
+
 #include <cstring>
 #include <utility>
 
@@ -13,28 +15,44 @@ DatasetOptions dataset_options(const Stage1DataConfig& data) {
   return {.cache_bytes = int64_t(data.cache_gb * 1e9), .max_side = data.max_side};
 }
 
-Tensor stacked(const std::vector<Degraded>& samples, Tensor Degraded::*member) {
-  const Tensor& first = samples[0].*member;
-  Tensor all = Tensor::empty({int64_t(samples.size()), first.shape(0), first.shape(1), first.shape(2)});
-  const size_t bytes = size_t(first.numel()) * sizeof(float);
-  for (size_t i = 0; i < samples.size(); ++i)
-    std::memcpy(static_cast<char*>(all.raw()) + i * bytes, (samples[i].*member).data<float>(), bytes);
-  return all;
-}
-
 }  // namespace
 
-Stage1Batches::Stage1Batches(const Stage1Config& config)
+Stage1Batches::Stage1Batches(const Stage1Config& config, int64_t position, const StateFile* state)
     : config_(config),
       crop_{.kind = parse_crop_kind(config.data.crop), .size = config.data.size},
       pictures_(open_dataset(config.data.pictures, dataset_options(config.data))),
       order_(uint64_t(config.seed), pictures_->size()),
       bad_({.rate = config.data.bad_pictures == "stop" ? 0 : config.data.bad_rate}) {
   if (config.data.pair_pool > 0) pool_.emplace(config.data.pair_pool);
+  if (state) restore(*state);
   const LoaderOptions options{
-      .batch_size = config.train.batch_size, .threads = config.data.threads, .prefetch = 4, .end_step = config.train.steps};
-  loader_ = std::make_unique<Loader<Degraded>>(options, [this](int64_t step, int64_t index) { return sample(step, index); });
+      .batch_size = config.train.batch_size, .threads = config.data.threads, .prefetch = 4, .first_step = position};
+  loader_ = std::make_unique<Loader<Sample>>(options, [this](int64_t step, int64_t index) { return sample(step, index); });
   if (config.train.steps > 0) first_ = loader_->next();
+}
+
+void Stage1Batches::save(StateContents& state) const {
+  const std::set<int64_t>& bad = bad_.indices();
+  state.add("data/pictures", pictures_->size());
+  state.add("data/replaced", Tensor::of<int64_t>({int64_t(bad.size())}, {bad.begin(), bad.end()}));
+  if (!pool_) return;
+  const PairPool::Contents pool = pool_->contents();
+  if (!pool.order) return;
+  state.add("pool/lq", pool.lq);
+  state.add("pool/gt", pool.gt);
+  state.add("pool/order", pool.order);
+}
+
+void Stage1Batches::restore(const StateFile& state) {
+  const int64_t before = state.integer("data/pictures");
+  if (before != pictures_->size())
+    fmt::print(stderr, "{} holds {} pictures, it held {} when the state was saved: their order differs from here on\n",
+               config_.data.pictures, pictures_->size(), before);
+  const Tensor replaced = state.tensor("data/replaced");
+  RELUME_CHECK(replaced.dtype() == DType::i64, state.where(), ": 'data/replaced' is ", replaced);
+  bad_.restore({replaced.data<int64_t>(), replaced.data<int64_t>() + replaced.numel()});
+  if (pool_ && state.has("pool/order"))
+    pool_->restore({state.tensor("pool/lq"), state.tensor("pool/gt"), state.tensor("pool/order")});
 }
 
 Tensor Stage1Batches::crop(int64_t picture, RandomKey key) {
@@ -46,19 +64,26 @@ Tensor Stage1Batches::crop(int64_t picture, RandomKey key) {
   return config_.data.flip && random.uniform() < 0.5 ? flip_horizontal(square) : square;
 }
 
-Degraded Stage1Batches::sample(int64_t step, int64_t index) {
-  RandomKey key{.seed = uint64_t(config_.seed), .purpose = "replacement", .step = uint32_t(step), .sample = uint32_t(index)};
-  const Tensor square = bad_.usable(
-      order_.index_of(step * config_.train.batch_size + index), pictures_->size(), key,
-      [this](int64_t picture) { return pictures_->name(picture); }, [&](int64_t picture) { return crop(picture, key); });
-  if (config_.data.shared_draws) return {.lq = {}, .gt = to_float(square)};
+Stage1Batches::Sample Stage1Batches::sample(int64_t position, int64_t index) {
+  RandomKey key{
+      .seed = uint64_t(config_.seed), .purpose = "replacement", .step = uint32_t(position), .sample = uint32_t(index)};
+  Sample sample;
+  const Tensor square = substitutes_.usable(
+      order_.index_of(position * config_.train.batch_size + index), pictures_->size(), key,
+      [this](int64_t picture) { return pictures_->name(picture); }, [&](int64_t picture) { return crop(picture, key); },
+      sample.met);
+  if (config_.data.shared_draws) {
+    sample.pair.gt = to_float(square);
+    return sample;
+  }
   key.purpose = "degrade";
   SeededDraws draws(key);
-  return degrade(to_float(square), config_.degradation, draws);
+  sample.pair = degrade(to_float(square), config_.degradation, draws);
+  return sample;
 }
 
-Degraded Stage1Batches::degraded_together(const Tensor& clean, int64_t step) {
-  RandomKey key{.seed = uint64_t(config_.seed), .purpose = "degrade", .step = uint32_t(step)};
+Degraded Stage1Batches::degraded_together(const Tensor& clean, int64_t position) {
+  RandomKey key{.seed = uint64_t(config_.seed), .purpose = "degrade", .step = uint32_t(position)};
   SeededDraws draws(key);
   const Degraded pairs = degrade(clean, config_.degradation, draws);
   if (!pool_) return pairs;
@@ -67,9 +92,19 @@ Degraded Stage1Batches::degraded_together(const Tensor& clean, int64_t step) {
 }
 
 Batch Stage1Batches::next() {
-  const LoadedBatch<Degraded> loaded = first_ ? *std::exchange(first_, std::nullopt) : loader_->next();
-  if (!config_.data.shared_draws) return {stacked(loaded.samples, &Degraded::lq), stacked(loaded.samples, &Degraded::gt)};
-  const Degraded pairs = degraded_together(stacked(loaded.samples, &Degraded::gt), loaded.step);
+  const LoadedBatch<Sample> loaded = first_ ? *std::exchange(first_, std::nullopt) : loader_->next();
+  for (const Sample& sample : loaded.samples)
+    for (const BadPicture& picture : sample.met) bad_.note(picture, pictures_->size());
+  const auto stacked = [&](Tensor Degraded::*member) {
+    const Shape& s = (loaded.samples[0].pair.*member).shape();
+    const Tensor all = Tensor::empty({int64_t(loaded.samples.size()), s[0], s[1], s[2]});
+    for (size_t i = 0; i < loaded.samples.size(); ++i)
+      std::memcpy(all.slice(int64_t(i), int64_t(i) + 1).raw(), (loaded.samples[i].pair.*member).data<float>(),
+                  size_t(s.numel()) * sizeof(float));
+    return all;
+  };
+  if (!config_.data.shared_draws) return {stacked(&Degraded::lq), stacked(&Degraded::gt)};
+  const Degraded pairs = degraded_together(stacked(&Degraded::gt), loaded.step);
   return {pairs.lq, pairs.gt};
 }
 

@@ -1,11 +1,10 @@
 #include "data/pack/pack.h"
 
-#include <xxhash.h>
-
 #include <cstring>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "data/checksum.h"
 
 namespace relume {
 namespace {
@@ -26,8 +25,6 @@ bool is_pack_name(const std::filesystem::path& path) {
   const std::string extension = lower_case(path.extension().string());
   return extension == ".h5" || extension == ".hdf5";
 }
-
-uint64_t picture_checksum(const void* pixels, size_t bytes) { return XXH3_64bits(pixels, bytes); }
 
 Pack::Pack(Hdf5File file) : file_(std::move(file)) {
   RELUME_CHECK(file_.find("pack_version"), where(),
@@ -97,7 +94,7 @@ Tensor Pack::picture(int64_t index) const {
                pixel_bytes_, " stored; the pack is damaged, pack again");
   // The tensor promises nothing to writers: pictures of data sets are shared (data/dataset.h).
   const Tensor picture = Tensor::wrap({height, width, 3}, DType::u8, const_cast<char*>(pixels_ + offset), file_.memory());
-  RELUME_CHECK(picture_checksum(picture.raw(), size_t(picture.numel())) == value_at<uint64_t>(xxh3_, index), name(index),
+  RELUME_CHECK(checksum(picture.raw(), size_t(picture.numel())) == value_at<uint64_t>(xxh3_, index), name(index),
                ": its pixels do not match their checksum; the pack is damaged, copy it again or pack again");
   return picture;
 }

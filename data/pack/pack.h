@@ -22,9 +22,6 @@ namespace relume {
 // Whether a file is taken for a pack: one named .h5 or .hdf5, in any case.
 bool is_pack_name(const std::filesystem::path& path);
 
-// XXH3-64, the checksum of a picture in a pack.
-uint64_t picture_checksum(const void* pixels, size_t bytes);
-
 // A pack, memory-mapped; any thread. Opening checks types and shapes; what concerns one picture is checked when it is asked
 // for. Whatever is wrong is an InputError naming the pack and the picture's index.
 class Pack {

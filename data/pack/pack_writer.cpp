@@ -10,6 +10,7 @@
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "base/text.h"
+#include "data/checksum.h"
 #include "data/hdf5_writer.h"
 #include "data/loader.h"
 #include "data/pack/pack.h"
@@ -47,7 +48,7 @@ Prepared prepared(const ListEntry& listed, const PackOptions& o) {
       p.pixels = apply_crop(p.pixels, o.size, plan);
     }
     p.entry.height = p.pixels.shape(0), p.entry.width = p.pixels.shape(1);
-    p.entry.xxh3 = picture_checksum(p.pixels.raw(), size_t(p.pixels.numel()));
+    p.entry.xxh3 = checksum(p.pixels.raw(), size_t(p.pixels.numel()));
   } catch (const InputError& e) {
     p = {.entry = {.bad = e.what()}};
   }
@@ -96,13 +97,13 @@ class Packing {
       all += e.path.string() + '\n';
       if (e.captions) all += e.captions->short_text + '\n' + e.captions->long_text + '\n';
     }
-    return picture_checksum(all.data(), all.size());
+    return checksum(all.data(), all.size());
   }
 
   void note(size_t index) {
     const std::string& reason = spool_.entries()[index].bad;
     if (reason.empty()) return;
-    bad_.note(int64_t(index), {listed_[index].path.string(), reason}, int64_t(index) + 1);
+    bad_.note({int64_t(index), listed_[index].path.string(), reason}, int64_t(index) + 1);
   }
 
   void fill_spool() {
@@ -120,7 +121,7 @@ class Packing {
       Prepared p = std::move(loader.next().samples[0]);
       const std::string reason = p.entry.bad;
       spool_.add(std::move(p.entry), p.pixels ? p.pixels.raw() : nullptr);
-      if (!reason.empty() && o_.skipped) o_.skipped({listed_[size_t(i)].path.string(), reason});
+      if (!reason.empty() && o_.skipped) o_.skipped({i, listed_[size_t(i)].path.string(), reason});
       note(size_t(i));
       progress.update(i + 1, std::to_string(bad_.count()) + " skipped");
       if (std::chrono::steady_clock::now() - flushed < std::chrono::seconds(2)) continue;

@@ -216,12 +216,13 @@ TEST_F(Files, WhatKilledProcessesLeftIsRemoved) {
   };
   for (const auto& entry : fs::directory_iterator(folder))
     if (entry.path().filename().string().find("fresh") == std::string::npos) age(entry.path());
-  EXPECT_EQ(remove_abandoned_files(folder), 3);
-  EXPECT_EQ(names().size(), kept.size() + 1);
-  EXPECT_EQ(remove_abandoned_files(folder), 0);
-  EXPECT_EQ(remove_abandoned_files(folder / "absent"), 0);
-  age(folder / kept[1]);
-  EXPECT_EQ(remove_abandoned_files(folder), 1);
+  const size_t all = names().size();
+  remove_leftovers(folder, std::chrono::minutes(1));
+  EXPECT_EQ(names().size(), all - 3);
+  remove_leftovers(folder / "absent");
+  remove_leftovers(folder);
+  EXPECT_EQ(names().size(), all - 4);
+  EXPECT_FALSE(fs::exists(folder / kept[1]));
 }
 
 TEST_F(Files, ALibraryMayWriteByTheTemporaryName) {

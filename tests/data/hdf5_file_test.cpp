@@ -1,5 +1,8 @@
 #include "data/hdf5_file.h"
 
+#include <algorithm>
+#include <bit>
+#include <chrono>
 #include <cstring>
 #include <numeric>
 
@@ -66,6 +69,48 @@ TEST_F(Hdf5, HundredsOfNamesStayReadable) {
   int64_t value = 0;
   std::memcpy(&value, file.bytes(*file.find("model.layers.271.weight")).data(), 8);
   EXPECT_EQ(value, 271);
+}
+
+TEST_F(Hdf5, GroupsAndScalarsAreReadBackUnderTheirPaths) {
+  const double half = 0.5;
+  const int64_t steps = 12;
+  const std::vector<double> row{1, 2, 3};
+  {
+    Hdf5Writer file(folder_ / "a.h5");
+    file.add("progress/steps", hdf5_i64, {}, &steps);
+    file.add("plain", hdf5_i64, {1}, &steps);
+    file.add("weights/a.b", {Hdf5Kind::floating, 8, 11}, {1, 3}, row.data());
+    file.add("progress/loss", {Hdf5Kind::floating, 8, 11}, {}, &half);
+    file.close();
+  }
+  const Hdf5File file(folder_ / "a.h5");
+  std::vector<std::string> names;
+  for (const Hdf5Dataset& d : file.datasets()) names.push_back(d.name);
+  std::ranges::sort(names);
+  EXPECT_EQ(names, (std::vector<std::string>{"plain", "progress/loss", "progress/steps", "weights/a.b"}));
+  const auto number = [&](const std::string& name) {
+    double value = 0;
+    EXPECT_EQ(file.find(name)->shape, std::vector<int64_t>{});
+    std::memcpy(&value, file.bytes(*file.find(name)).data(), 8);
+    return value;
+  };
+  EXPECT_EQ(number("progress/loss"), 0.5);
+  EXPECT_EQ(std::bit_cast<int64_t>(number("progress/steps")), 12);
+  EXPECT_EQ(file.find("weights/a.b")->shape, (std::vector<int64_t>{1, 3}));
+  EXPECT_EQ(to_string(file.find("weights/a.b")->type), "f64");
+}
+
+TEST_F(Hdf5, ThousandsOfNamesInGroupsTakeSeconds) {
+  const auto start = std::chrono::steady_clock::now();
+  {
+    Hdf5Writer file(folder_ / "many.h5");
+    for (const std::string group : {"weights", "ema", "adam_m", "adam_v"})
+      for (int64_t i = 0; i < 732; ++i)
+        file.add(group + "/layers.0.residual_group.blocks." + std::to_string(i) + ".attn.qkv.weight", hdf5_i64, {1}, &i);
+    file.close();
+  }
+  EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 20);
+  EXPECT_EQ(Hdf5File(folder_ / "many.h5").datasets().size(), 4u * 732);
 }
 
 TEST_F(Hdf5, EveryTruncationIsNamed) {

@@ -35,12 +35,16 @@ class CommandTest : public testing::Test {
     std::vector<char*> argv;
     for (std::string& a : arguments) argv.push_back(a.data());
     argv.push_back(nullptr);
+    std::vector<char*> variables;
+    for (std::string& v : environment_) variables.push_back(v.data());  // the first of a name counts
+    for (char** v = environ; *v; ++v) variables.push_back(*v);
+    variables.push_back(nullptr);
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     for (const auto& [descriptor, name] : {std::pair{STDOUT_FILENO, "stdout"}, std::pair{STDERR_FILENO, "stderr"}})
       posix_spawn_file_actions_addopen(&actions, descriptor, (folder_ / name).c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     pid_t process = 0;
-    const int error = posix_spawn(&process, command_.c_str(), &actions, nullptr, argv.data(), environ);
+    const int error = posix_spawn(&process, command_.c_str(), &actions, nullptr, argv.data(), variables.data());
     posix_spawn_file_actions_destroy(&actions);
     if (error != 0) throw Error(command_ + " cannot be started");
     return process;
@@ -54,6 +58,7 @@ class CommandTest : public testing::Test {
 
   TemporaryFolder folder_;
   std::string command_;
+  std::vector<std::string> environment_;  // "NAME=value", for the command alone
 };
 
 }  // namespace relume::test

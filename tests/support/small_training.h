@@ -22,7 +22,14 @@ inline Stage1Config small_training(const std::filesystem::path& folder) {
                         .downsample_range = {1, 1},
                         .noise_range = {40, 40},
                         .jpeg_range = {90, 95}};
-  c.train = {.steps = 30, .batch_size = 4, .lr = 1e-3, .log_every = 5, .validate_every = 15, .checkpoint_every = 10};
+  c.train = {.steps = 30,
+             .batch_size = 4,
+             .lr = 1e-3,
+             .log_every = 5,
+             .validate_every = 15,
+             .checkpoint_every = 10,
+             .state_every = 0,
+             .state_minutes = 0};
   return c;
 }
 

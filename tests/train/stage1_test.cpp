@@ -13,6 +13,7 @@
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
 #include "tests/support/pictures.h"
+#include "tests/support/run_files.h"
 #include "tests/support/small_training.h"
 #include "train/stage1_data.h"
 
@@ -55,24 +56,30 @@ class Stage1 : public testing::Test {
 
 TEST_F(Stage1, LearnsAndWritesWhatItPromises) {
   config_.data.validation = (folder_ / "held_out").string();
-  const Stage1Result result = train_stage1(config_);
+  config_.train.state_every = 10;
+  const TrainingResult result = train_stage1(config_);
   EXPECT_EQ(result.steps, 30);
   EXPECT_EQ(result.weights, output() / "final.safetensors");
   EXPECT_EQ(written(),
             (std::vector<std::string>{"checkpoints/0000010.safetensors", "checkpoints/0000020.safetensors",
-                                      "checkpoints/0000030.safetensors", "config.yaml", "final.safetensors", "log.jsonl"}));
+                                      "checkpoints/0000030.safetensors", "config.yaml", "events.out.tfevents.relume",
+                                      "final.safetensors", "log.jsonl", "states/0000010.h5", "states/0000010.json",
+                                      "states/0000020.h5", "states/0000020.json", "states/0000030.h5", "states/0000030.json"}));
 
   ASSERT_EQ(result.loss.size(), 6u);
   EXPECT_LT(result.loss.back().second, 0.9 * result.loss.front().second) << "noise of a fixed strength: the loss is comparable";
-  ASSERT_EQ(result.validation_psnr.size(), 3u);
-  EXPECT_EQ(result.validation_psnr[1].first, 15);
-  EXPECT_GT(result.validation_psnr.back().second, result.validation_psnr.front().second + 0.5) << "it starts as the identity";
+  ASSERT_EQ(result.validation.at("psnr").size(), 3u);
+  EXPECT_EQ(result.validation.at("psnr")[1].first, 15);
+  EXPECT_GT(result.validation.at("psnr").back().second, result.validation.at("psnr").front().second + 0.5)
+      << "it starts as the identity";
 
   int losses = 0, validations = 0;
   for (const nlohmann::json& line : log()) {
     EXPECT_TRUE(line.at("step").is_number_integer());
     if (line.contains("validation_psnr")) {
-      EXPECT_EQ(line.at("validation_psnr").get<double>(), result.validation_psnr[size_t(validations++)].second);
+      EXPECT_EQ(line.at("validation_psnr").get<double>(), result.validation.at("psnr")[size_t(validations)].second);
+      EXPECT_EQ(line.at("validation_ssim").get<double>(), result.validation.at("ssim")[size_t(validations++)].second);
+      EXPECT_FALSE(line.contains("validation_niqe")) << "these pictures are too small for it";
       continue;
     }
     EXPECT_EQ(line.at("step"), result.loss[size_t(losses)].first);
@@ -80,15 +87,39 @@ TEST_F(Stage1, LearnsAndWritesWhatItPromises) {
     EXPECT_EQ(line.at("lr").get<double>(), 1e-3);
     EXPECT_GT(line.at("seconds").get<double>(), 0);
     EXPECT_GT(line.at("images_per_second").get<double>(), 0);
+    EXPECT_GT(line.at("gradient_norm").get<double>(), 0);
   }
   EXPECT_EQ(losses, 6);
   EXPECT_EQ(validations, 3);
+}
+
+TEST(Stage1Config, TheShippedOnesAreThePublishedRecipes) {
+  const auto read = [](const std::string& version) {
+    return read_config<Stage1Config>(source_folder() / ("configs/train/stage1_" + version + ".yaml"));
+  };
+  for (const auto& [version, recipe, steps] : {std::tuple{"v1", "second_order_plain", 150000},
+                                               {"v2", "wide_general", 150000},
+                                               {"v2.1", "second_order_plain", 100000},
+                                               {"face", "wide_face", 150000}}) {
+    const Stage1Config c = read(version);
+    EXPECT_EQ(to_yaml(c.model), to_yaml(SwinIRConfig{})) << version;
+    EXPECT_EQ(to_yaml(c.degradation),
+              to_yaml(read_config<Recipe>(source_folder() / ("configs/degrade/" + std::string(recipe) + ".yaml"))))
+        << version;
+    EXPECT_EQ(c.train.steps, steps) << version;
+    EXPECT_EQ(c.train.batch_size, 96) << version;
+    EXPECT_EQ(c.train.lr, 1e-4) << version;
+    EXPECT_EQ(c.train.weight_decay, 0) << version;
+    EXPECT_EQ(c.data.size, 512) << version;
+    EXPECT_EQ(c.data.crop, version == std::string("v1") || version == std::string("v2") ? "center" : "none") << version;
+  }
 }
 
 TEST_F(Stage1, WeightsCarryTheirConfigurationAndLoadStrictly) {
   config_.train.steps = 3;
   const SafetensorsFile file(train_stage1(config_).weights);
   EXPECT_EQ(file.metadata().at("relume.step"), "3");
+  EXPECT_EQ(file.metadata().at("relume.weights"), "raw");
   const SwinIR network(read_config_text<SwinIRConfig>(file.metadata().at("relume.swinir"), "metadata"));
   EXPECT_EQ(to_yaml(network.config()), to_yaml(config_.model));
   load_strict(network, file);
@@ -139,7 +170,8 @@ TEST_F(Stage1, AnExistingTrainingIsKeptUnlessOverwritten) {
   train_stage1(config_);
   const std::string before = read_file(output() / "final.safetensors"), log_before = read_file(output() / "log.jsonl");
   config_.seed = 9;
-  EXPECT_HAS(input_error([&] { train_stage1(config_); }), output().string() + ": already holds trained weights");
+  EXPECT_HAS(input_error([&] { train_stage1(config_); }),
+             output().string() + ": already holds a training; go on with it (--resume auto)");
   EXPECT_TRUE(read_file(output() / "final.safetensors") == before);
   EXPECT_EQ(read_file(output() / "log.jsonl"), log_before);
   make_folder(output() / "checkpoints");
@@ -147,14 +179,15 @@ TEST_F(Stage1, AnExistingTrainingIsKeptUnlessOverwritten) {
   config_.overwrite = true;
   train_stage1(config_);
   EXPECT_FALSE(read_file(output() / "final.safetensors") == before);
-  EXPECT_EQ(written(), (std::vector<std::string>{"config.yaml", "final.safetensors", "log.jsonl"}))
+  EXPECT_EQ(written(), (std::vector<std::string>{"config.yaml", "events.out.tfevents.relume", "final.safetensors", "log.jsonl",
+                                                 "states/0000002.h5", "states/0000002.json"}))
       << "old checkpoints are gone";
 }
 
-TEST_F(Stage1, ATimeLimitEndsItEarly) {
+TEST_F(Stage1, ATimeBudgetTakesFewerSteps) {
   config_.train.steps = 100000000, config_.train.checkpoint_every = 100000000;
-  config_.train.time_limit = 0.3;
-  const Stage1Result result = train_stage1(config_);
+  config_.train.time_budget = 0.3;
+  const TrainingResult result = train_stage1(config_);
   EXPECT_GE(result.steps, 1);
   EXPECT_LT(result.steps, 100000);
   EXPECT_GE(result.seconds, 0.25);
@@ -195,6 +228,8 @@ TEST_F(Stage1, RefusalsLeaveNothingBehind) {
   refused([&](Stage1Config& c) { c.data.bad_rate = 0; }, "say data.bad_pictures=stop");
   refused([&](Stage1Config& c) { c.data.size = 17; }, "data.size 17 is no multiple of 2");
   refused([&](Stage1Config& c) { c.model.sf = 2; }, "model.unshuffle must be on, or model.sf 1");
+  refused([&](Stage1Config& c) { c.train.accumulate = 3; }, "train.accumulate 3 does not divide train.batch_size 4");
+  refused([&](Stage1Config& c) { c.train.schedule = "milestones"; }, "train.milestones and train.schedule=milestones belong");
 }
 
 TEST_F(Stage1, APictureThatFailsLaterDoesNotCostWhatWasLearnt) {
@@ -205,8 +240,9 @@ TEST_F(Stage1, APictureThatFailsLaterDoesNotCostWhatWasLearnt) {
   write_png(folder_ / "pictures" / (std::to_string(sixth) + ".png"), natural_picture(15, 40, 1));
   const std::string message = input_error([&] { train_stage1(config_); });
   EXPECT_HAS(message, "is too small for patches");
-  EXPECT_HAS(message, "\n  met after step 5; the weights of that step are in ");
-  EXPECT_EQ(written(), (std::vector<std::string>{"checkpoints/0000005.safetensors", "config.yaml", "log.jsonl"}));
+  EXPECT_HAS(message, "\n  met after step 5; the state of that step is saved, go on with --resume auto");
+  EXPECT_EQ(written(), (std::vector<std::string>{"config.yaml", "events.out.tfevents.relume", "log.jsonl", "states/0000005.h5",
+                                                 "states/0000005.json"}));
 }
 
 TEST_F(Stage1, BadPicturesAreReplacedAndLoggedOnce) {
@@ -256,6 +292,58 @@ TEST_F(Stage1, ALossThatIsNoNumberIsAnErrorWithARemedy) {
     EXPECT_HAS(e.what(), "lower train.lr");
   }
   EXPECT_FALSE(fs::exists(output() / "final.safetensors"));
+}
+
+// With everything that a state must hold beyond weights: a pool of pairs, pictures replaced, stochastic depth, an average.
+TEST_F(Stage1, AResumedTrainingIsTheUninterruptedOne) {
+  write_pictures(folder_ / "pictures", 6);
+  write_file_atomically(folder_ / "pictures/3.png", "broken");
+  config_.degradation.kind = "second_order";
+  config_.data = {.pictures = config_.data.pictures,
+                  .validation = (folder_ / "held_out").string(),
+                  .crop = "patch",
+                  .size = 32,
+                  .threads = 2,
+                  .shared_draws = true,
+                  .pair_pool = 8};
+  config_.model.drop_path_rate = 0.3;
+  config_.train = {.steps = 14,
+                   .batch_size = 4,
+                   .accumulate = 2,
+                   .lr = 1e-3,
+                   .warmup_steps = 5,
+                   .ema_decay = 0.9,
+                   .log_every = 3,
+                   .validate_every = 5,
+                   .image_every = 4,
+                   .checkpoint_every = 7,
+                   .state_every = 2,
+                   .state_minutes = 0,
+                   .keep_states = 10};
+  train_stage1(config_);
+  const fs::path whole = folder_ / "whole";
+  fs::rename(output(), whole);
+  for (const char* state : {"0000002", "0000008", "0000012"}) {  // before the pool is full, when it just was, long after
+    fs::remove_all(output());
+    fs::copy(whole, output(), fs::copy_options::recursive);
+    fs::remove(output() / "final.safetensors");
+    train_stage1(config_, (output() / "states" / state).string() + ".h5");
+    expect_same_run(whole, output());
+  }
+  int skipped = 0;
+  for (const nlohmann::json& line : log()) skipped += line.contains("skipped");
+  EXPECT_EQ(skipped, 1);
+}
+
+TEST_F(Stage1, WhatCannotBeResumedIsNamed) {
+  config_.train.steps = 2;
+  train_stage1(config_);
+  config_.model.embed_dim = 16, config_.seed = 9, config_.train.lr = 0.5;
+  const std::string message = input_error([&] { train_stage1(config_, "auto"); });
+  EXPECT_HAS(message, "cannot be resumed under these settings");
+  EXPECT_HAS(message, "\n  seed is 9, the state was trained with 5");
+  EXPECT_HAS(message, "\n  model.embed_dim is 16, the state was trained with 8");
+  EXPECT_EQ(message.find("train.lr"), message.npos);
 }
 
 TEST_F(Stage1, SharedDrawsAndTheirPoolGiveTheSameBatchesOnAnyThreads) {
