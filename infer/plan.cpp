@@ -107,7 +107,19 @@ void fit(PicturePlan& p, const Cleaner& cleaner, const PlanOptions& o, const Net
   }
 }
 
-void check_options(const Cleaner& cleaner, const PlanOptions& o) {
+std::string over_budget(const PicturePlan& p, const PlanOptions& o) {
+  const std::string needs =
+      fmt::format("needs about {} of memory {}, more than the {} allowed", human_bytes(p.bytes),
+                  p.tile > 0 ? fmt::format("even in tiles of {} pixels", p.tile) : "whole", human_bytes(double(o.budget)));
+  if (o.mode == TileMode::off) return needs + "; leave out --tile off, or allow more with --memory";
+  if (o.mode == TileMode::fixed) return needs + "; give a smaller --tile or --tile auto, or allow more with --memory";
+  return needs + "; allow more with --memory, close other programs, or give a smaller picture" +
+         (o.upscale > 1 ? " or --upscale" : "");
+}
+
+}  // namespace
+
+void check_plan_options(const Cleaner& cleaner, const PlanOptions& o) {
   RELUME_CHECK(o.upscale == 0 || (std::isfinite(o.upscale) && o.upscale >= 1), "--upscale ", o.upscale,
                ": expected a number of 1 or more");
   RELUME_CHECK(o.short_side >= 0, "--short-edge ", o.short_side, ": expected 0 (pictures as they are) or a number of pixels");
@@ -121,25 +133,13 @@ void check_options(const Cleaner& cleaner, const PlanOptions& o) {
   RELUME_CHECK(o.overlap < o.tile, "--tile-overlap ", o.overlap, ": expected less than the tile of ", o.tile);
 }
 
-std::string over_budget(const PicturePlan& p, const PlanOptions& o) {
-  const std::string needs =
-      fmt::format("needs about {} of memory {}, more than the {} allowed", human_bytes(p.bytes),
-                  p.tile > 0 ? fmt::format("even in tiles of {} pixels", p.tile) : "whole", human_bytes(double(o.budget)));
-  if (o.mode == TileMode::off) return needs + "; leave out --tile off, or allow more with --memory";
-  if (o.mode == TileMode::fixed) return needs + "; give a smaller --tile or --tile auto, or allow more with --memory";
-  return needs + "; allow more with --memory, close other programs, or give a smaller picture" +
-         (o.upscale > 1 ? " or --upscale" : "");
-}
-
-}  // namespace
-
 int64_t default_overlap(TileMode mode, int64_t tile, int64_t multiple) {
   if (mode == TileMode::fixed) return tile / 2;
   return std::min(tile / 2, std::max(2 * multiple, rounded_up(tile / 8, multiple)));
 }
 
 PicturePlan plan_picture(const PictureHeader& picture, const Cleaner& cleaner, const PlanOptions& o, const NetworkCost* cost) {
-  check_options(cleaner, o);
+  check_plan_options(cleaner, o);
   PicturePlan p{.picture = picture, .height = picture.height, .width = picture.width, .short_side = o.short_side};
   const auto times = [&](int64_t side) {
     const double result = o.upscale > 0 ? double(side) * o.upscale : double(side * cleaner.scale);

@@ -19,6 +19,9 @@ struct PlanOptions {
   int64_t budget = 0;    // bytes that the process may hold
 };
 
+// Throws InputError, named by the command's options, for what makes no sense whatever the picture.
+void check_plan_options(const Cleaner& cleaner, const PlanOptions& options);
+
 // Neighbouring tiles' overlap where none is asked for. Tiles of a size given by hand: half of it, as published. Tiles of our
 // own choice: two of the network's multiples (windows of attention), or an eighth of a large tile, at most half.
 int64_t default_overlap(TileMode mode, int64_t tile, int64_t multiple);
@@ -40,7 +43,8 @@ struct PicturePlan {
 
 // The plan of one picture. Without `cost` nothing is estimated, and `automatic` takes the picture whole. With it, `automatic`
 // takes the picture whole where that fits the budget, else in the largest tiles that fit, made smaller as far as their number
-// allows; what fits in no way is a `problem`. Throws InputError for options that make no sense.
+// allows; what fits in no way is a `problem`. Throws what check_plan_options() throws, and InputError for a result beyond all
+// sizes.
 PicturePlan plan_picture(const PictureHeader& picture, const Cleaner& cleaner, const PlanOptions& options,
                          const NetworkCost* cost);
 

@@ -84,8 +84,7 @@ class RestoreRun {
   }
 
  private:
-  // ---- Planning
-  // ---------------------------------------------------------------------------------------------------------------
+  // ---- Planning ----
 
   void make_plan() {
     const Memory machine = memory();
@@ -96,6 +95,7 @@ class RestoreRun {
                      .tile = options_.tile,
                      .overlap = options_.overlap,
                      .budget = options_.memory > 0 ? options_.memory : machine.usable / 4 * 3};
+    check_plan_options(cleaner_, plan_options_);
     find_work();
     if (needs_measuring()) cost_ = measure_cost(cleaner_, measured_side());
     for (Job& job : work_) job.plan = plan_of(job.plan.picture);
@@ -161,8 +161,7 @@ class RestoreRun {
     });
   }
 
-  // ---- What is said before
-  // ----------------------------------------------------------------------------------------------------
+  // ---- What is said before ----
 
   void print_plan() const {
     double pixels = 0, results = 0, bytes = double(peak_resident_bytes()), seconds = 0;
@@ -217,8 +216,7 @@ class RestoreRun {
     std::fflush(stdout);
   }
 
-  // ---- The work
-  // ---------------------------------------------------------------------------------------------------------------
+  // ---- The work ----
 
   void restore_all() {
     for (const std::string& name : kept_) log({{"name", name}, {"kept", true}});

@@ -52,12 +52,12 @@ TEST_F(RestoreCommand, EnlargesInTilesAndSaysSo) {
 }
 
 TEST_F(RestoreCommand, RefusesWhatMakesNoSense) {
-  write_pictures(folder_ / "in", 1);
+  write_pictures(folder_ / "in", 2);
   EXPECT_HAS(refused(restore("in", "out", {"--overwrite", "--skip-existing"})), "--overwrite excludes --skip-existing");
   EXPECT_HAS(refused(restore("in", "out", {"--tile", "twelve"})), "--tile 'twelve': expected auto, off or a number of pixels");
   EXPECT_HAS(refused(restore("in", "out", {"--tile", "-8"})), "--tile '-8': expected");
   EXPECT_HAS(refused(restore("in", "out", {"--tile", "12"})),
-             "--tile 12: this network takes multiples of 8; the nearest is 16");
+             "relume: --tile 12: this network takes multiples of 8; the nearest is 16");
   EXPECT_HAS(refused(restore("in", "out", {"--tile", "16", "--tile-overlap", "16"})), "expected less than the tile of 16");
   EXPECT_HAS(refused(restore("in", "out", {"--memory", "plenty"})), "--memory: 'plenty' is not an amount of memory");
   EXPECT_HAS(refused(restore("in", "out", {"--upscale", "0.5"})), "--upscale 0.5: expected a number of 1 or more");

@@ -157,9 +157,6 @@ TEST_F(Restore, AlphaGrowsWithThePicture) {
   }
 }
 
-// ---- Enlarging
-// ---------------------------------------------------------------------------------------------------------------
-
 Cleaner identity() {
   return {.network = [](const Tensor& x) { return x.clone(); }, .multiple = 8};
 }
