@@ -139,7 +139,7 @@ class WindowPass {
     const float *weight = a_.norm.weight.data<float>(), *bias = a_.norm.bias.data<float>();
     float* const stats = a_.norm.stats ? a_.norm.stats.data<float>() : nullptr;
     g.for_each_token(w, [&](int64_t t, int64_t pixel) {
-      const float* from = row_of(x_, pixel);
+      const float* from = x_[pixel];
       const RowStatistics s = again ? RowStatistics{stats[2 * pixel], stats[2 * pixel + 1], 0}
                                     : row_statistics(from, g.channels, float(a_.norm.eps));
       normalise_row(xn.row(t), from, weight, bias, s, g.channels);
@@ -186,13 +186,14 @@ class WindowPass {
 
  private:
   const ResidualWindowAttention& a_;
-  const Tensor& x_;
+  const FloatRows x_;
 };
 
 void forward_f32(const Tensor& y, const Tensor& x, const ResidualWindowAttention& a, const Geometry& g) {
   const WindowPass pass(x, a, g);
   const PackedWeight proj(a.proj_weight, WeightUse::forward);
   const float* bias = data_or_null(a.proj_bias);
+  const FloatRows in(x), out(y), denominators(a.lse);
   parallel_for(g.windows, 1, [&](int64_t w, int64_t) {
     // The probability of a masked pair is about e^-100; arithmetic on subnormals made whole calls six times slower.
     const FlushSubnormals guard;
@@ -211,14 +212,14 @@ void forward_f32(const Tensor& y, const Tensor& x, const ResidualWindowAttention
           {g.tokens, round_up(g.head_dim, lanes), g.tokens}, {p, g.padded, 1}, qkv.right(2 * g.channels + head * g.head_dim),
           [](int64_t, int64_t) { return Vec{}; },
           [&](int64_t i, int64_t j, Vec v) { pass.keep(attended, head * g.head_dim, i, j, v * splat(1 / sum[i])); });
-      if (a.lse)
-        g.for_each_token(w, [&](int64_t t, int64_t pixel) { row_of(a.lse, pixel)[head] = top[t] + math::log(sum[t]); });
+      if (denominators)
+        g.for_each_token(w, [&](int64_t t, int64_t pixel) { denominators[pixel][head] = top[t] + math::log(sum[t]); });
     }
     multiply(xn.columns(0), xn.pitch, g.tokens, attended.left(), proj.matrix());  // the normed rows are not needed any more
     const float scale = a.sample_scale ? a.sample_scale.data<float>()[g.sample(w)] : 1;
     g.for_each_token(w, [&](int64_t t, int64_t pixel) {
-      const float *from = row_of(x, pixel), *branch = xn.row(t);
-      float* to = row_of(y, pixel);
+      const float *from = in[pixel], *branch = xn.row(t);
+      float* to = out[pixel];
       if (bias) {
 #pragma omp simd
         for (int64_t c = 0; c < g.channels; ++c) to[c] = from[c] + scale * (branch[c] + bias[c]);
@@ -261,6 +262,7 @@ void backward_f32(const ResidualWindowAttentionGradients& out, const Tensor& dy,
       dproj_bias(groups, out.dproj_bias), dnorm_weight(groups, out.dnorm_weight), dnorm_bias(groups, out.dnorm_bias);
   const Tensor dbias = out.dtable ? Tensor::zeros({groups.count, g.heads, g.padded, g.padded}) : Tensor();
   const int64_t depth = round_up(g.head_dim, lanes);
+  const FloatRows in(x), gradient(dy), denominators(a.lse), result(out.dx);
   const auto zero = [](int64_t, int64_t) { return Vec{}; };
   groups.for_each_block([&](int64_t group, int64_t w, int64_t) {
     const FlushSubnormals guard;
@@ -273,7 +275,7 @@ void backward_f32(const ResidualWindowAttentionGradients& out, const Tensor& dy,
     pass.project(qkv, xn);
     const float scale = a.sample_scale ? a.sample_scale.data<float>()[g.sample(w)] : 1;
     g.for_each_token(w, [&](int64_t t, int64_t pixel) {
-      const float* from = row_of(dy, pixel);
+      const float* from = gradient[pixel];
       float* to = dbranch.row(t);
 #pragma omp simd
       for (int64_t c = 0; c < g.channels; ++c) to[c] = scale * from[c];
@@ -283,7 +285,7 @@ void backward_f32(const ResidualWindowAttentionGradients& out, const Tensor& dy,
     for (int64_t head = 0; head < g.heads; ++head) {
       const int64_t q = head * g.head_dim, k = g.channels + q, v = 2 * g.channels + q;
       const ProductShape score_shape{g.tokens, g.padded, g.head_dim}, value_shape{g.tokens, depth, g.tokens};
-      g.for_each_token(w, [&](int64_t t, int64_t pixel) { lse[t] = row_of(a.lse, pixel)[head]; });
+      g.for_each_token(w, [&](int64_t t, int64_t pixel) { lse[t] = denominators[pixel][head]; });
       pass.score(p, transposed.data(), qkv, w, head);
       for (int64_t i = 0; i < g.tokens; ++i) exp_row(p + i * g.padded, g.padded, lse[i]);
       product(value_shape, {p, g.padded, 1}, qkv.right(v), zero,
@@ -322,11 +324,10 @@ void backward_f32(const ResidualWindowAttentionGradients& out, const Tensor& dy,
     const float *stats = a.norm.stats.data<float>(), *weight = a.norm.weight.data<float>();
     float* const unwanted = attended.row(0);  // free, too
     g.for_each_token(w, [&](int64_t t, int64_t pixel) {
-      const float *from = row_of(x, pixel), *s = stats + 2 * pixel;
+      const float *from = in[pixel], *s = stats + 2 * pixel;
       normalise_row_parameters(dnorm_weight ? dnorm_weight.of(group) : unwanted, dnorm_bias ? dnorm_bias.of(group) : unwanted,
                                dxn.row(t), from, s[0], s[1], g.channels);
-      if (out.dx)
-        normalise_row_backward(row_of(out.dx, pixel), dxn.row(t), from, weight, s[0], s[1], g.channels, row_of(dy, pixel));
+      if (result) normalise_row_backward(result[pixel], dxn.row(t), from, weight, s[0], s[1], g.channels, gradient[pixel]);
     });
   });
   for (const Shares* s : {&dqkv_weight, &dqkv_bias, &dproj_weight, &dproj_bias, &dnorm_weight, &dnorm_bias}) s->add_up();

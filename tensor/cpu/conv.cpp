@@ -53,15 +53,16 @@ bool is_plain(const Taps& t) {
 
 void finish_rows(const Tensor& y, float* product, int64_t pitch, const ConvFinish& f, int64_t begin, int64_t end) {
   const int64_t n = y.shape(3);
+  const FloatRows to(y), residual(f.residual);
   for (int64_t r = begin; r < end; ++r, product += pitch) {
-    float* out = row_of(y, r);
+    float* out = to[r];
     const float slope = f.leaky ? f.slope : 1;
     if (f.bias) {
 #pragma omp simd
       for (int64_t i = 0; i < n; ++i) product[i] += f.bias[i];
     }
-    if (f.residual) {
-      const float* add = row_of(f.residual, r);
+    if (residual) {
+      const float* add = residual[r];
 #pragma omp simd
       for (int64_t i = 0; i < n; ++i) out[i] = (product[i] > 0 ? product[i] : product[i] * slope) + add[i];
     } else {
@@ -114,10 +115,11 @@ void backward_weight_f32(const Tensor& dw, const Tensor& db, const Tensor& dy, c
   const Groups groups(taps.pixels(), rows_together, 1024, 64);
   const Shares share(groups, dw);
   const int64_t depth = taps.depth();
+  const FloatRows gradient(dy);
   groups.for_each_block([&](int64_t group, int64_t begin, int64_t end) {
     const Floats rows(rows_together * depth);
     gather(rows.data(), taps, begin, end);
-    multiply(share.of(group), share.pitch(), dy.shape(3), depth, end - begin, {row_of(dy, begin), 1, dy.pitch()},
+    multiply(share.of(group), share.pitch(), dy.shape(3), depth, end - begin, {gradient[begin], 1, gradient.pitch},
              {rows.data(), depth}, Into::add);
   });
   share.add_up();

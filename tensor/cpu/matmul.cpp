@@ -35,15 +35,17 @@ class SampleScale {
 
 // Rows begin .. end of x as the left factor of a product: x itself, or its norm in `scratch` (pitch x.shape(-1)).
 LeftFactor normed(float* scratch, const Tensor& x, const RowNorm& norm, int64_t begin, int64_t end) {
-  if (!norm.weight) return {row_of(x, begin), x.pitch(), 1};
+  const FloatRows rows(x);
+  if (!norm.weight) return {rows[begin], rows.pitch, 1};
   const int64_t columns = x.shape(-1);
+  const float *weight = norm.weight.data<float>(), *bias = norm.bias.data<float>();
+  float* const stats = norm.stats ? norm.stats.data<float>() : nullptr;
   for (int64_t r = begin; r < end; ++r) {
-    const RowStatistics s = row_statistics(row_of(x, r), columns, float(norm.eps));
-    normalise_row(scratch + (r - begin) * columns, row_of(x, r), norm.weight.data<float>(), norm.bias.data<float>(), s,
-                  columns);
-    if (!norm.stats) continue;
-    norm.stats.data<float>()[2 * r] = s.mean + s.correction;
-    norm.stats.data<float>()[2 * r + 1] = s.rstd;
+    const RowStatistics s = row_statistics(rows[r], columns, float(norm.eps));
+    normalise_row(scratch + (r - begin) * columns, rows[r], weight, bias, s, columns);
+    if (!stats) continue;
+    stats[2 * r] = s.mean + s.correction;
+    stats[2 * r + 1] = s.rstd;
   }
   return {scratch, columns, 1};
 }
@@ -51,14 +53,13 @@ LeftFactor normed(float* scratch, const Tensor& x, const RowNorm& norm, int64_t 
 // The same rows again in the backward pass, by their statistics, in `scratch` of any pitch.
 void normed_again(float* scratch, int64_t pitch, const Tensor& x, const RowNorm& norm, int64_t begin, int64_t end) {
   const int64_t columns = x.shape(-1);
-  for (int64_t r = begin; r < end; ++r) {
-    float* to = scratch + (r - begin) * pitch;
-    if (!norm.weight) {
-      std::copy_n(row_of(x, r), columns, to);
-      continue;
-    }
-    const float* s = norm.stats.data<float>() + 2 * r;
-    normalise_row(to, row_of(x, r), norm.weight.data<float>(), norm.bias.data<float>(), {s[0], s[1], 0}, columns);
+  const FloatRows rows(x);
+  const float *weight = data_or_null(norm.weight), *bias = data_or_null(norm.bias), *stats = data_or_null(norm.stats);
+  for (int64_t r = begin; r < end; ++r, scratch += pitch) {
+    if (weight)
+      normalise_row(scratch, rows[r], weight, bias, {stats[2 * r], stats[2 * r + 1], 0}, columns);
+    else
+      std::copy_n(rows[r], columns, scratch);
   }
 }
 
@@ -94,15 +95,15 @@ struct NormShare {
   void back(int64_t group, const Tensor& dx, const Tensor& add, float* dxn, int64_t pitch, const Tensor& x, const RowNorm& norm,
             int64_t begin, int64_t end) const {
     const int64_t columns = x.shape(-1);
+    const FloatRows from(x), to(dx), added(add);
+    const float *stats = norm.stats.data<float>(), *weight = norm.weight.data<float>();
     std::vector<float> unwanted(dweight && dbias ? 0 : size_t(columns));
     float* const dw = dweight ? dweight.of(group) : unwanted.data();
     float* const db = dbias ? dbias.of(group) : unwanted.data();
     for (int64_t r = begin; r < end; ++r, dxn += pitch) {
-      const float *s = norm.stats.data<float>() + 2 * r, *from = row_of(x, r);
-      if (dweight || dbias) normalise_row_parameters(dw, db, dxn, from, s[0], s[1], columns);
-      if (dx)
-        normalise_row_backward(row_of(dx, r), dxn, from, norm.weight.data<float>(), s[0], s[1], columns,
-                               add ? row_of(add, r) : nullptr);
+      const float mean = stats[2 * r], rstd = stats[2 * r + 1];
+      if (dweight || dbias) normalise_row_parameters(dw, db, dxn, from[r], mean, rstd, columns);
+      if (to) normalise_row_backward(to[r], dxn, from[r], weight, mean, rstd, columns, added ? added[r] : nullptr);
     }
   }
   void add_up() const { dweight.add_up(), dbias.add_up(); }
@@ -113,12 +114,13 @@ struct NormShare {
 template <class F> void finish_rows(const Tensor& y, float* product, int64_t pitch, const float* bias, const LinearEpilogue& e,
                                     F act, const SampleScale& scales, int64_t begin, int64_t end) {
   const int64_t n = y.shape(-1);
+  const FloatRows to(y), residual(e.residual), pre(e.pre_activation);
   for (int64_t r = begin; r < end; ++r, product += pitch) {
-    add_bias(product, bias, e.pre_activation ? row_of(e.pre_activation, r) : nullptr, n);
+    add_bias(product, bias, pre ? pre[r] : nullptr, n);
     const float scale = scales.of_row(r);
-    float* out = row_of(y, r);
-    if (e.residual) {
-      const float* add = row_of(e.residual, r);
+    float* out = to[r];
+    if (residual) {
+      const float* add = residual[r];
 #pragma omp simd
       for (int64_t i = 0; i < n; ++i) out[i] = act.value(product[i]) * scale + add[i];
     } else {
@@ -152,14 +154,14 @@ void linear_backward_f32(const LinearGradients& g, const Tensor& dy, const Tenso
   const NormShare norm_share{{groups, g.dnorm_weight}, {groups, g.dnorm_bias}};
   const std::optional<PackedWeight> weight = data ? std::make_optional<PackedWeight>(w, WeightUse::backward) : std::nullopt;
   const SampleScale scales(e.sample_scale, rows);
+  const FloatRows gradient(dy), before(e.pre_activation), result(g.dx);
   visit_activation(e.act, [&](auto act) {
     groups.for_each_block([&](int64_t group, int64_t begin, int64_t end) {
       const Floats scaled(direct ? 0 : rows_together * out), inner(rows_together * pitch);
-      const float* dz = row_of(dy, begin);
-      int64_t dz_pitch = dy.pitch();
+      const float* dz = gradient[begin];
+      int64_t dz_pitch = gradient.pitch;
       for (int64_t r = begin; !direct && r < end; ++r) {
-        const float *from = row_of(dy, r), *pre = e.pre_activation ? row_of(e.pre_activation, r) : from,
-                    scale = scales.of_row(r);
+        const float *from = gradient[r], *pre = before ? before[r] : from, scale = scales.of_row(r);
         float* to = scaled.data() + (r - begin) * out;
 #pragma omp simd
         for (int64_t i = 0; i < out; ++i) to[i] = from[i] * scale * act.slope(pre[i]);
@@ -170,7 +172,7 @@ void linear_backward_f32(const LinearGradients& g, const Tensor& dy, const Tenso
       if (!data) return;
       multiply(inner.data(), pitch, end - begin, {dz, dz_pitch, 1}, weight->matrix());
       if (norm.weight) return norm_share.back(group, g.dx, {}, inner.data(), pitch, x, norm, begin, end);
-      for (int64_t r = begin; r < end; ++r) std::copy_n(inner.data() + (r - begin) * pitch, in, row_of(g.dx, r));
+      for (int64_t r = begin; r < end; ++r) std::copy_n(inner.data() + (r - begin) * pitch, in, result[r]);
     });
   });
   share.add_up();
@@ -185,20 +187,21 @@ void residual_mlp_forward_f32(const Tensor& y, const Tensor& x, const ResidualMl
   const PackedWeight first(m.w1, WeightUse::forward), second(m.w2, WeightUse::forward);
   const SampleScale scales(m.sample_scale, rows);
   const float *b1 = data_or_null(m.b1), *b2 = data_or_null(m.b2);
+  const FloatRows in(x), result(y), kept(m.hidden);
   visit_activation(m.act, [&](auto act) {
     parallel_for(rows, rows_together, [&](int64_t begin, int64_t end) {
       const Floats input(rows_together * channels), between(rows_together * hidden_pitch), product(rows_together * pitch);
       multiply(between.data(), hidden_pitch, end - begin, normed(input.data(), x, m.norm, begin, end), first.matrix());
       for (int64_t r = begin; r < end; ++r) {
         float* h = between.data() + (r - begin) * hidden_pitch;
-        add_bias(h, b1, m.hidden ? row_of(m.hidden, r) : nullptr, hidden);
+        add_bias(h, b1, kept ? kept[r] : nullptr, hidden);
 #pragma omp simd
         for (int64_t i = 0; i < hidden; ++i) h[i] = act.value(h[i]);
       }
       multiply(product.data(), pitch, end - begin, {between.data(), hidden_pitch, 1}, second.matrix());
       for (int64_t r = begin; r < end; ++r) {
-        float *out = row_of(y, r), *p = product.data() + (r - begin) * pitch;
-        const float *from = row_of(x, r), scale = scales.of_row(r);
+        float *out = result[r], *p = product.data() + (r - begin) * pitch;
+        const float *from = in[r], scale = scales.of_row(r);
         add_bias(p, b2, nullptr, channels);
 #pragma omp simd
         for (int64_t i = 0; i < channels; ++i) out[i] = from[i] + scale * p[i];
@@ -215,6 +218,7 @@ void residual_mlp_backward_f32(const ResidualMlpGradients& g, const Tensor& dy, 
   const WeightShare second{{groups, g.dw2}, {groups, g.db2}};
   const NormShare norm{{groups, g.dnorm_weight}, {groups, g.dnorm_bias}};
   const PackedWeight back1(m.w1, WeightUse::backward), back2(m.w2, WeightUse::backward);
+  const FloatRows gradient(dy), kept(m.hidden);
   const SampleScale scales(m.sample_scale, rows);
   visit_activation(m.act, [&](auto act) {
     groups.for_each_block([&](int64_t group, int64_t begin, int64_t end) {
@@ -222,14 +226,14 @@ void residual_mlp_backward_f32(const ResidualMlpGradients& g, const Tensor& dy, 
       const Floats scaled(rows_together * channels), active(rows_together * hidden_pitch),
           dhidden(rows_together * hidden_pitch), inner(rows_together * pitch);
       for (int64_t r = begin; r < end; ++r) {
-        const float *from = row_of(dy, r), scale = scales.of_row(r);
+        const float *from = gradient[r], scale = scales.of_row(r);
         float* to = scaled.data() + (r - begin) * channels;
 #pragma omp simd
         for (int64_t i = 0; i < channels; ++i) to[i] = from[i] * scale;
       }
       multiply(dhidden.data(), hidden_pitch, count, {scaled.data(), channels, 1}, back2.matrix());
       for (int64_t r = 0; r < count; ++r) {
-        const float* before = row_of(m.hidden, begin + r);
+        const float* before = kept[begin + r];
         float *a = active.data() + r * hidden_pitch, *d = dhidden.data() + r * hidden_pitch;
 #pragma omp simd
         for (int64_t i = 0; i < hidden; ++i) {

@@ -10,8 +10,16 @@
 
 namespace relume::cpu {
 
-inline float* row_of(const Tensor& t, int64_t row) { return t.data<float>() + row * t.pitch(); }
 inline const float* data_or_null(const Tensor& t) { return t ? t.data<float>() : nullptr; }
+
+// The rows of an f32 tensor, looked up once instead of at every row; none for an undefined one.
+struct FloatRows {
+  FloatRows(const Tensor& t) : data(t ? t.data<float>() : nullptr), pitch(t ? t.pitch() : 0) {}
+  float* operator[](int64_t row) const { return data + row * pitch; }
+  explicit operator bool() const { return data != nullptr; }
+  float* data;
+  int64_t pitch;
+};
 
 // `total` things cut into groups of whole blocks of `block`, by their number alone: a group for about every `each` of them.
 struct Groups {
