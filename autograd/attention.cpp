@@ -2,28 +2,68 @@
 
 namespace relume {
 
-Tensor window_attention(const Tensor& qkv, const Tensor& table, const WindowAttentionOptions& o) {
-  RELUME_CHECK(o.heads >= 1 && o.window >= 1 && o.shift >= 0 && o.shift < o.window, "window_attention: heads ", o.heads,
-               ", window ", o.window, ", shift ", o.shift,
-               " given; expected heads and window from 1, shift from 0 to window - 1");
-  RELUME_CHECK(qkv.rank() == 4 && qkv.shape(3) % (3 * o.heads) == 0, "window_attention: ", qkv,
-               " given; expected [N, H, W, 3*C] with C a ", "multiple of ", o.heads, " heads");
-  RELUME_CHECK(qkv.shape(1) % o.window == 0 && qkv.shape(2) % o.window == 0, "window_attention: the map ", qkv.shape(),
+namespace {
+
+void check(const Tensor& x, const WindowAttentionParameters& p, const Tensor& sample_scale) {
+  const char* name = "residual_window_attention";
+  const WindowAttentionOptions& o = p.options;
+  RELUME_CHECK(o.heads >= 1 && o.window >= 1 && o.shift >= 0 && o.shift < o.window, name, ": heads ", o.heads, ", window ",
+               o.window, ", shift ", o.shift, " given; expected heads and window from 1, shift from 0 to window - 1");
+  RELUME_CHECK(x.rank() == 4 && x.shape(3) % o.heads == 0, name, ": ", x, " given; expected [N, H, W, C] with C a multiple of ",
+               o.heads, " heads");
+  RELUME_CHECK(x.shape(1) % o.window == 0 && x.shape(2) % o.window == 0, name, ": the map ", x.shape(),
                " cannot be cut into windows of ", o.window, " x ", o.window, "; pad it to a multiple");
-  const int64_t side = 2 * o.window - 1;
-  RELUME_CHECK((table.shape() == Shape{side * side, o.heads}) && table.dtype() == qkv.dtype(), "window_attention: table ",
-               table, ", expected ", Shape{side * side, o.heads});
-  const bool keep = recording({qkv, table});
-  Tensor y = Tensor::empty(qkv.shape().with(3, qkv.shape(3) / 3), qkv.dtype(), qkv.device());
-  const Tensor lse = keep ? Tensor::empty(qkv.shape().with(3, o.heads), qkv.dtype(), qkv.device()) : Tensor();
-  kernels::window_attention_forward.on(qkv.device())(y, lse, qkv, table, o);
-  return record("window_attention", y, {qkv, table},
-                [qkv = saved(qkv), table = saved(table), y = saved(y), lse = saved(lse), o](const Tensor& dy,
-                                                                                            const Needs& needs) -> Grads {
-                  const Tensor dqkv = empty_like(qkv.get()), dtable = needs(1) ? empty_like(table.get()) : Tensor();
-                  kernels::window_attention_backward.on(dy.device())(dqkv, dtable, dy, y, lse, qkv, table, o);
-                  return {needs(0) ? dqkv : Tensor(), dtable};
-                });
+  const int64_t side = 2 * o.window - 1, channels = x.shape(3);
+  const auto expect = [&](const char* what, const Tensor& t, const Shape& shape, bool required) {
+    RELUME_CHECK(t ? t.shape() == shape && t.dtype() == x.dtype() && t.device() == x.device() : !required, name, ": ", what,
+                 " ", t, ", expected ", x.dtype(), " ", shape, " for ", x);
+  };
+  expect("norm weight", p.norm.weight, {channels}, true);
+  expect("norm bias", p.norm.bias, {channels}, true);
+  expect("qkv weight", p.qkv_weight, {3 * channels, channels}, true);
+  expect("qkv bias", p.qkv_bias, {3 * channels}, false);
+  expect("table", p.table, {side * side, o.heads}, true);
+  expect("projection weight", p.proj_weight, {channels, channels}, true);
+  expect("projection bias", p.proj_bias, {channels}, false);
+  RELUME_CHECK(!sample_scale || (sample_scale.shape() == Shape{x.shape(0)} && sample_scale.dtype() == DType::f32), name,
+               ": sample_scale ", sample_scale, ", expected f32 [", x.shape(0), "]");
+}
+
+}  // namespace
+
+Tensor residual_window_attention(const Tensor& x, const WindowAttentionParameters& p, const Tensor& sample_scale) {
+  check(x, p, sample_scale);
+  const bool keep = recording({x, p.norm.weight, p.norm.bias, p.qkv_weight, p.qkv_bias, p.table, p.proj_weight, p.proj_bias});
+  const DType wide = x.dtype() == DType::f64 ? DType::f64 : DType::f32;
+  kernels::ResidualWindowAttention a{
+      {p.norm.weight, p.norm.bias, p.norm.eps, keep ? Tensor::empty({x.rows(), 2}, wide, x.device()) : Tensor()},
+      p.qkv_weight,
+      p.qkv_bias,
+      p.table,
+      p.proj_weight,
+      p.proj_bias,
+      p.options,
+      sample_scale,
+      keep ? Tensor::empty(x.shape().with(3, p.options.heads), x.dtype(), x.device()) : Tensor()};
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
+  kernels::residual_window_attention_forward.on(x.device())(y, x, a);
+  return record(
+      "residual_window_attention", y,
+      {x, p.norm.weight, p.norm.bias, p.qkv_weight, p.qkv_bias, p.table, p.proj_weight, p.proj_bias},
+      [x = saved(x), norm_weight = saved(p.norm.weight), norm_bias = saved(p.norm.bias), qkv_weight = saved(p.qkv_weight),
+       qkv_bias = saved(p.qkv_bias), table = saved(p.table), proj_weight = saved(p.proj_weight), stats = saved(a.norm.stats),
+       lse = saved(a.lse), eps = p.norm.eps, o = p.options, sample_scale](const Tensor& dy, const Needs& needs) -> Grads {
+        const auto like = [&](int input, const Saved& t) { return needs(input) ? empty_like(t.get()) : Tensor(); };
+        const kernels::ResidualWindowAttentionGradients g{
+            like(0, x),           like(1, norm_weight),
+            like(2, norm_bias),   like(3, qkv_weight),
+            like(4, qkv_bias),    like(5, table),
+            like(6, proj_weight), needs(7) ? Tensor::empty({x.get().shape(3)}, dy.dtype(), dy.device()) : Tensor()};
+        kernels::residual_window_attention_backward.on(dy.device())(
+            g, dy, x,
+            {{norm_weight, norm_bias, eps, stats}, qkv_weight, qkv_bias, table, proj_weight, {}, o, sample_scale, lse});
+        return {g.dx, g.dnorm_weight, g.dnorm_bias, g.dqkv_weight, g.dqkv_bias, g.dtable, g.dproj_weight, g.dproj_bias};
+      });
 }
 
 }  // namespace relume

@@ -15,9 +15,12 @@ Shape output_shape(const Tensor& x, const Tensor& w, const Tensor& bias, const C
   RELUME_CHECK(x.dtype() == w.dtype() && x.device() == w.device(), "conv2d: input ", x, " and weight ", w,
                " differ in dtype or device");
   RELUME_CHECK(!bias || bias.shape() == Shape{w.shape(0)}, "conv2d: bias ", bias, " does not fit weight ", w);
-  RELUME_CHECK(o.stride >= 1 && std::min({o.top, o.left, o.bottom, o.right}) >= 0, "conv2d: stride ", o.stride,
-               " below 1 or negative padding");
-  const int64_t height = x.shape(1) + o.top + o.bottom - w.shape(1), width = x.shape(2) + o.left + o.right - w.shape(2);
+  RELUME_CHECK(o.stride >= 1 && o.enlarge >= 1 && std::min({o.top, o.left, o.bottom, o.right}) >= 0, "conv2d: stride ",
+               o.stride, " or enlargement ", o.enlarge, " below 1, or negative padding");
+  RELUME_CHECK(o.stride == 1 || o.enlarge == 1, "conv2d: a stride of ", o.stride, " and an enlargement by ", o.enlarge,
+               " exclude each other");
+  const int64_t height = x.shape(1) * o.enlarge + o.top + o.bottom - w.shape(1),
+                width = x.shape(2) * o.enlarge + o.left + o.right - w.shape(2);
   RELUME_CHECK(height >= 0 && width >= 0, "conv2d: input ", x.shape(), " with its padding is smaller than the kernel ",
                w.shape());
   return {x.shape(0), height / o.stride + 1, width / o.stride + 1, w.shape(0)};
@@ -44,7 +47,7 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvOp
                     const Tensor& dy, const Needs& needs) -> Grads {
                   Tensor dz = dy;  // towards the convolution's own output
                   if (y) {
-                    dz = empty_like(dy);
+                    dz = dy.is_sole_owner() && !needs(3) ? dy : empty_like(dy);  // in place when nobody else sees it
                     kernels::activation_backward.on(dy.device())(dz, dy, y, act);
                   }
                   Tensor dx, dw, db;

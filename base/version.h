@@ -14,7 +14,7 @@ struct Build {
   std::string instructions;  // what was asked for: "native", "x86-64-v3"
   std::string cuda;          // "yes", "no"
   std::string sanitizers;    // empty: none
-  std::string libraries;     // "oneDNN 2.6.3, fmt 9.1.0, ..."
+  std::string libraries;     // "fmt 9.1.0, yaml-cpp 0.7.0, ..."
 };
 Build build();
 std::string version_number();  // "0.1.0"

@@ -22,8 +22,8 @@ struct DoctorArguments {
   bool quick = false, json = false;
 };
 
-constexpr const char* thread_settings[] = {"OMP_NUM_THREADS", "OMP_THREAD_LIMIT",  "OMP_WAIT_POLICY",    "OMP_PROC_BIND",
-                                           "GOMP_SPINCOUNT",  "GOMP_CPU_AFFINITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"};
+constexpr const char* thread_settings[] = {"OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OMP_WAIT_POLICY",
+                                           "OMP_PROC_BIND",   "GOMP_SPINCOUNT",   "GOMP_CPU_AFFINITY"};
 
 Examination examine(bool quick) {
   Examination e{.processors = processors(),
@@ -75,8 +75,7 @@ void print_build(const Examination& e) {
   line("version", fmt::format("{} ({}), {}, {}", version_number(), git_revision(), e.build.compiler, e.build.type));
   line("instructions",
        fmt::format("{}: x86-64-v{}, {}", e.build.instructions, x86_64_level(e.compiled), join(names_of(e.compiled), ", ")));
-  line("oneDNN", fmt::format("{}, uses {}", e.backend.onednn, e.backend.instructions));
-  line("threads", std::to_string(e.backend.threads));
+  line("kernels", fmt::format("{}, {} threads", e.backend.instructions, e.backend.threads));
   std::vector<std::string> settings;
   for (const char* name : thread_settings)
     if (const char* value = getenv(name)) settings.push_back(fmt::format("{}={}", name, value));
@@ -142,8 +141,7 @@ Json build_json(const Examination& e) {
           {"built_for", e.build.instructions},
           {"x86_64_level", x86_64_level(e.compiled)},
           {"instructions", names_of(e.compiled)},
-          {"onednn", e.backend.onednn},
-          {"onednn_instructions", e.backend.instructions},
+          {"kernels", e.backend.instructions},
           {"threads", e.backend.threads},
           {"settings", settings},
           {"cuda", e.build.cuda},

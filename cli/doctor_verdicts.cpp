@@ -20,14 +20,6 @@ Verdict instructions_verdict(const Examination& e) {
   return {good, fmt::format("built for all that matters of this processor (x86-64-v{})", built), ""};
 }
 
-std::optional<Verdict> onednn_verdict(const Examination& e) {
-  const bool wide = (e.available & bit_of(Instructions::avx512vl)) != 0;
-  if (wide && !e.backend.instructions.starts_with("AVX-512"))
-    return Verdict{note, fmt::format("oneDNN uses {} although there is AVX-512", e.backend.instructions),
-                   "unset ONEDNN_MAX_CPU_ISA and DNNL_MAX_CPU_ISA"};
-  return {};
-}
-
 Verdict threads_verdict(const Examination& e) {
   const int usable = e.processors.usable(), used = e.backend.threads;
   if (used > usable)
@@ -94,7 +86,6 @@ const char* name_of(Verdict::Level level) { return level == good ? "good" : leve
 
 std::vector<Verdict> verdicts(const Examination& e) {
   std::vector<Verdict> all{instructions_verdict(e)};
-  if (const auto onednn = onednn_verdict(e)) all.push_back(*onednn);
   all.push_back(threads_verdict(e));
   all.push_back(memory_verdict(e));
   all.push_back(graphics_verdict(e));

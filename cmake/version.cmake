@@ -16,7 +16,7 @@ if(GIT_FOUND AND EXISTS ${PROJECT_SOURCE_DIR}/.git)
 endif()
 
 set(libraries "")
-foreach(pair "oneDNN=${DNNL_VERSION}" "fmt=${fmt_VERSION}" "yaml-cpp=${yaml-cpp_VERSION}" "nlohmann-json=${nlohmann_json_VERSION}"
+foreach(pair "fmt=${fmt_VERSION}" "yaml-cpp=${yaml-cpp_VERSION}" "nlohmann-json=${nlohmann_json_VERSION}"
         "CLI11=${CLI11_VERSION}" "libjpeg API=${JPEG_VERSION}" "libpng=${PNG_VERSION_STRING}" "OpenMP=${OpenMP_CXX_VERSION}")
   string(REPLACE "=" " " fact ${pair})
   string(STRIP ${fact} fact)

@@ -10,18 +10,19 @@ struct Conv2dShape {
   int64_t in = 0, out = 0;
   int kernel = 3;
   bool bias = true;
+  int enlarge = 1;  // each pixel repeated so many times both ways before the convolution (nearest upsampling)
 };
 
-// Stride 1, zero padding that keeps the size.
+// Stride 1, zero padding that keeps the (enlarged) size.
 class Conv2d : public Module {
  public:
   Conv2d(Module* parent, std::string name, Conv2dShape s)
       : Module(parent, std::move(name)),
         weight(parameter("weight", {s.out, s.kernel, s.kernel, s.in}, StoredAs::conv)),
         bias(s.bias ? parameter("bias", {s.out}) : Tensor()),
-        options_(ConvOptions::same(s.kernel)) {}
+        options_(ConvOptions::same(s.kernel, s.enlarge)) {}
 
-  // x [N, H, W, in] to act(conv(x)) + residual [N, H, W, out].
+  // x [N, H, W, in] to act(conv(x)) + residual [N, enlarge*H, enlarge*W, out].
   Tensor operator()(const Tensor& x, Activation act = {}, const Tensor& residual = {}) const {
     return with_path([&] { return conv2d(x, weight, bias, options_, act, residual); });
   }

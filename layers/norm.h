@@ -1,6 +1,7 @@
 // Normalisation layers.
 #pragma once
 
+#include "autograd/matmul.h"
 #include "autograd/norm.h"
 #include "layers/module.h"
 
@@ -17,6 +18,9 @@ class LayerNorm : public Module {
   Tensor operator()(const Tensor& x) const {
     return with_path([&] { return layer_norm(x, weight, bias, eps_); });
   }
+
+  // For an operation that the norm is fused into.
+  NormParameters parameters() const { return {weight, bias, eps_}; }
 
   Tensor weight, bias;
 

@@ -93,14 +93,22 @@ WindowAttention::WindowAttention(Module* parent, std::string name, const SwinBlo
   buffer("relative_position_index", relative_position_index(s.window));
 }
 
-Tensor WindowAttention::operator()(const Tensor& x, const LinearOptions& out) const {
-  return with_path([&] { return proj(window_attention(qkv(x), relative_position_bias_table, options_), out); });
+Tensor WindowAttention::operator()(const Tensor& x, const LayerNorm& norm, const Tensor& sample_scale) const {
+  return with_path([&] {
+    return residual_window_attention(
+        x, {norm.parameters(), qkv.weight, qkv.bias, relative_position_bias_table, proj.weight, proj.bias, options_},
+        sample_scale);
+  });
 }
 
 Mlp::Mlp(Module* parent, std::string name, int64_t channels, int64_t hidden)
     : Module(parent, std::move(name)), fc1(this, "fc1", {channels, hidden}), fc2(this, "fc2", {hidden, channels}) {}
 
-Tensor Mlp::operator()(const Tensor& x, const LinearOptions& out) const { return fc2(fc1(x, {.act = gelu_activation}), out); }
+Tensor Mlp::operator()(const Tensor& x, const LayerNorm& norm, const Tensor& sample_scale) const {
+  return with_path([&] {
+    return residual_mlp(x, {norm.parameters(), fc1.weight, fc1.bias, fc2.weight, fc2.bias, gelu_activation}, sample_scale);
+  });
+}
 
 SwinBlock::SwinBlock(Module* parent, std::string name, const SwinBlockShape& s, int shift, int index, double drop)
     : Module(parent, std::move(name)),
@@ -113,18 +121,15 @@ SwinBlock::SwinBlock(Module* parent, std::string name, const SwinBlockShape& s, 
   if (shift > 0) buffer("attn_mask", attention_mask(s, shift));
 }
 
-LinearOptions SwinBlock::branch(int which, const Tensor& residual, const DropPathSource& drop_path) const {
-  LinearOptions options{.residual = residual};
-  if (training() && drop_ > 0) {
-    RELUME_CHECK(drop_path, "stochastic depth: training mode needs a source of draws (SwinIR::set_drop_path)");
-    options.sample_scale = drop_path(2 * index_ + which, drop_, residual.shape(0));
-  }
-  return options;
+Tensor SwinBlock::branch_scale(int which, int64_t samples, const DropPathSource& drop_path) const {
+  if (!training() || drop_ == 0) return {};
+  RELUME_CHECK(drop_path, "stochastic depth: training mode needs a source of draws (SwinIR::set_drop_path)");
+  return drop_path(2 * index_ + which, drop_, samples);
 }
 
 Tensor SwinBlock::operator()(const Tensor& x, const DropPathSource& drop_path) const {
-  const Tensor y = attn(norm1(x), branch(0, x, drop_path));
-  return mlp(norm2(y), branch(1, y, drop_path));
+  const Tensor y = attn(x, norm1, branch_scale(0, x.shape(0), drop_path));
+  return mlp(y, norm2, branch_scale(1, x.shape(0), drop_path));
 }
 
 BodyConv::BodyConv(Module* parent, std::string name, int64_t channels, bool three) : Module(parent, std::move(name)) {
@@ -194,8 +199,8 @@ SwinIR::SwinIR(const SwinIRConfig& config) : Module(nullptr, ""), config_(config
   }
   if (c.upsampler == "nearest+conv") {
     for (int i = 1; i <= steps_of_two(c.sf); ++i)
-      upsample_.push_back(
-          std::make_unique<Conv2d>(this, "conv_up" + std::to_string(i), Conv2dShape{feature_channels, feature_channels}));
+      upsample_.push_back(std::make_unique<Conv2d>(this, "conv_up" + std::to_string(i),
+                                                   Conv2dShape{.in = feature_channels, .out = feature_channels, .enlarge = 2}));
     conv_hr_ = std::make_unique<Conv2d>(this, "conv_hr", Conv2dShape{feature_channels, feature_channels});
   } else if (c.upsampler != "") {
     upsample_group_ = std::make_unique<Module>(this, "upsample");
@@ -264,7 +269,7 @@ Tensor SwinIR::tail(const Tensor& deep) const {
   const Activation act = leaky_relu_activation(tail_slope);
   Tensor y = conv_before_upsample_ ? (*conv_before_upsample_)(deep, leaky_relu_activation(before_upsample_slope)) : deep;
   if (c.upsampler == "nearest+conv") {
-    for (const auto& conv : upsample_) y = (*conv)(upsample_nearest(y, 2), act);
+    for (const auto& conv : upsample_) y = (*conv)(y, act);  // each doubles the size
     return (*conv_last_)((*conv_hr_)(y, act));
   }
   const int factor = upsample_.size() > 1 ? 2 : c.sf;

@@ -84,7 +84,8 @@ using DropPathSource = std::function<Tensor(int branch, double probability, int6
 class WindowAttention : public Module {
  public:
   WindowAttention(Module* parent, std::string name, const SwinBlockShape& shape, int shift);
-  Tensor operator()(const Tensor& x, const LinearOptions& out) const;  // [N, H, W, C], `out` goes to the projection
+  // x + sample_scale * attention(norm(x)), [N, H, W, C]; sample_scale may be undefined.
+  Tensor operator()(const Tensor& x, const LayerNorm& norm, const Tensor& sample_scale) const;
 
   Tensor relative_position_bias_table;  // [(2w-1)^2, heads]
   Linear qkv, proj;
@@ -96,7 +97,8 @@ class WindowAttention : public Module {
 class Mlp : public Module {
  public:
   Mlp(Module* parent, std::string name, int64_t channels, int64_t hidden);
-  Tensor operator()(const Tensor& x, const LinearOptions& out) const;
+  // x + sample_scale * mlp(norm(x)), [..., C]; sample_scale may be undefined.
+  Tensor operator()(const Tensor& x, const LayerNorm& norm, const Tensor& sample_scale) const;
   Linear fc1, fc2;
 };
 
@@ -112,7 +114,8 @@ class SwinBlock : public Module {
   Mlp mlp;
 
  private:
-  LinearOptions branch(int which, const Tensor& residual, const DropPathSource& drop_path) const;
+  // f32 [samples] for residual branch `which`; undefined where nothing is dropped.
+  Tensor branch_scale(int which, int64_t samples, const DropPathSource& drop_path) const;
   int index_;
   double drop_;
 };

@@ -46,16 +46,17 @@ class Storage {
   uint64_t version() const { return version_.load(std::memory_order_acquire); }
   void bump_version() { version_.fetch_add(1, std::memory_order_acq_rel); }
 
-  // A backend's derived copy of this data (packed convolution weights, D1), keyed by what it was derived for; an entry made
-  // from an older version is dropped. make() runs under the storage's lock, once per (key, version).
-  template <class Make> std::shared_ptr<void> derived(uint64_t key, Make&& make) {
+  // A backend's derived copy of this data (packed weights, D1), keyed by what it was derived for. It is kept from the second
+  // time on that one version of the data is asked for: the weights of a training change with every step, and keeping copies of
+  // them would cost memory for nothing. What was derived from an older version is dropped. make() runs under the storage's lock.
+  template <class Make> std::shared_ptr<void> derived_if_reused(uint64_t key, Make&& make) {
     const std::lock_guard lock(derived_mutex_);
     const uint64_t now = version();
     std::erase_if(derived_, [&](const Derived& d) { return d.version != now; });
-    for (const Derived& d : derived_)
-      if (d.key == key) return d.value;
-    derived_.push_back({key, now, make()});
-    return derived_.back().value;
+    for (Derived& d : derived_)
+      if (d.key == key) return d.value ? d.value : d.value = make();
+    derived_.push_back({key, now, nullptr});
+    return make();
   }
 
  private:

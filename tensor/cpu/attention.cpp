@@ -1,46 +1,52 @@
-// Window attention on the CPU. One window's one head at a time: queries, keys and values are gathered from the map into padded
-// scratch that fits the second-level cache, scores never leave it, and the shift is index arithmetic on the way in and out.
+// The first half of a Swin block on the CPU, window by window. The rows of one window are gathered from the map, with the shift
+// as index arithmetic, and normalised, projected, attended to and projected back in scratch that fits the second-level cache;
+// memory sees x and y alone. The backward pass computes a window's queries, keys, values and probabilities again.
 #include "tensor/kernels/attention.h"
-
-#include <omp.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "tensor/cpu/families.h"
+#include "tensor/cpu/gemm.h"
+#include "tensor/cpu/norm_rows.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/reference/attention.h"
-#include "tensor/cpu/tiles.h"
+#include "tensor/cpu/shares.h"
 #include "tensor/scalar/math.h"
 
 namespace relume::cpu {
 namespace {
 
-using kernels::WindowAttentionOptions;
+using kernels::ResidualWindowAttention, kernels::ResidualWindowAttentionGradients, kernels::WindowAttentionOptions;
 
 constexpr float padding_score = -1e30f;  // of columns beyond the window's tokens: their probability is 0
 
 struct Geometry {
-  Geometry(const char* name, const Tensor& qkv, const Tensor& table, const WindowAttentionOptions& o)
-      : heads(o.heads), window(o.window), shift(o.shift), scale(float(o.scale)) {
-    RELUME_CHECK(qkv.rank() == 4 && o.heads > 0 && o.window > 0 && qkv.shape(3) % (3 * o.heads) == 0, name, ": qkv ", qkv,
-                 ", expected [N, H, W, 3*C] with C a multiple of the ", o.heads, " heads");
-    height = qkv.shape(1), width = qkv.shape(2), channels = qkv.shape(3) / 3, head_dim = channels / heads;
-    RELUME_CHECK(height % window == 0 && width % window == 0 && shift >= 0 && shift < window, name, ": qkv ", qkv, ", window ",
-                 window, ", shift ", shift, "; expected a map of whole windows and 0 <= shift < window");
-    RELUME_CHECK(table.shape() == Shape({(2 * window - 1) * (2 * window - 1), heads}), name, ": table ", table, " for window ",
-                 window, " and ", heads, " heads");
-    windows_x = width / window, windows_y = height / window, windows = qkv.shape(0) * windows_y * windows_x;
-    tokens = window * window, padded = round_up(tokens, lanes), depth = round_up(head_dim, lanes);
-  }
+  Geometry(const Tensor& x, const WindowAttentionOptions& o)
+      : heads(o.heads),
+        window(o.window),
+        shift(o.shift),
+        height(x.shape(1)),
+        width(x.shape(2)),
+        channels(x.shape(3)),
+        head_dim(channels / heads),
+        windows_x(width / window),
+        windows_y(height / window),
+        windows(x.shape(0) * windows_y * windows_x),
+        tokens(window * window),
+        padded(round_up(tokens, lanes)),
+        pitch(round_up(channels, panel_width)),
+        qkv_pitch(round_up(3 * channels, panel_width)),
+        scale(float(o.scale)) {}
   // 1: the window holds the lower border of the shifted map, 2: the right one, 3: both, 0: it lies in one region.
   int border(int64_t w) const {
     if (shift == 0) return 0;
     return int(w / windows_x % windows_y == windows_y - 1) + 2 * int(w % windows_x == windows_x - 1);
   }
+  int64_t sample(int64_t w) const { return w / (windows_x * windows_y); }
   // Calls f(token, pixel) for the tokens of window w in order.
   template <class F> void for_each_token(int64_t w, F&& f) const {
-    const int64_t map = w / (windows_x * windows_y) * height;
+    const int64_t map = sample(w) * height;
     const int64_t top = w / windows_x % windows_y * window + shift, left = w % windows_x * window + shift;
     int64_t token = 0;
     for (int64_t y = top; y < top + window; ++y) {
@@ -50,24 +56,10 @@ struct Geometry {
   }
 
   int64_t heads, window, shift, height, width, channels, head_dim, windows_x, windows_y, windows;
-  int64_t tokens, padded, depth;  // padded: tokens rounded up, depth: head_dim rounded up
+  int64_t tokens, padded;    // padded: rounded up to whole vectors
+  int64_t pitch, qkv_pitch;  // of rows of channels and of packed queries, keys and values in scratch
   float scale;
 };
-
-// The rows of a matrix in the map that belong to one head: channel 0 of the head at pixel 0, and the way to the next pixel.
-struct HeadRows {
-  HeadRows(const Tensor& t, int64_t first_channel) : data(t.data<float>() + first_channel), pitch(t.pitch()) {}
-  float* data;
-  int64_t pitch;
-};
-void gather(float* to, const HeadRows& from, const Geometry& g, int64_t w, float scale = 1) {
-  g.for_each_token(
-      w, [&](int64_t t, int64_t pixel) { copy_row(to + t * g.depth, from.data + pixel * from.pitch, g.head_dim, scale); });
-}
-void scatter(const HeadRows& to, const float* from, const Geometry& g, int64_t w, float scale = 1) {
-  g.for_each_token(
-      w, [&](int64_t t, int64_t pixel) { copy_row(to.data + pixel * to.pitch, from + t * g.depth, g.head_dim, scale); });
-}
 
 // Bias plus mask of every kind of window, [border kinds (4, or 1 without a shift), heads, padded, padded]: a product of queries
 // and keys starts from it, so that neither costs a pass of its own.
@@ -113,214 +105,260 @@ class ScoreStart {
   Tensor data_;
 };
 
-// Scratch of every thread, zero at first: padding that a gradient or a probability depends on is never written and stays zero.
-class Scratch {
+// Rows of one window in scratch, with rows of zeros behind the last token. Behind the last channel there may be anything.
+class Rows {
  public:
-  Scratch(const Geometry& g, int row_buffers, int score_buffers)
-      : rows_(g.padded * g.depth),
-        scores_(g.padded * g.padded),
-        row_buffers_(row_buffers),
-        score_buffers_(score_buffers),
-        data_(Tensor::zeros({std::max(omp_get_max_threads(), omp_get_num_threads()),
-                             row_buffers * rows_ + score_buffers * scores_ + 2 * g.padded})) {}
-  // Of the calling thread: buffer k of [padded, depth] (or transposed), buffer k of [padded, padded], two runs of [padded].
-  float* rows(int k) const { return data_.data<float>() + omp_get_thread_num() * data_.shape(1) + k * rows_; }
-  float* scores(int k) const { return rows(row_buffers_) + k * scores_; }
-  float* numbers() const { return scores(score_buffers_); }
+  Rows(const Geometry& g, int64_t row_pitch) : pitch(row_pitch), data_(g.padded * row_pitch) {
+    std::fill_n(row(g.tokens), (g.padded - g.tokens) * pitch, 0.f);
+  }
+  float* row(int64_t token) const { return data_.data() + token * pitch; }
+  float* columns(int64_t first) const { return data_.data() + first; }
+  LeftFactor left(int64_t first = 0) const { return {columns(first), pitch, 1}; }
+  LeftFactor transposed(int64_t first = 0) const { return {columns(first), 1, pitch}; }
+  RightFactor right(int64_t first = 0) const { return {columns(first), pitch}; }
+  const int64_t pitch;
 
  private:
-  int64_t rows_, scores_;
-  int row_buffers_, score_buffers_;
-  Tensor data_;
-};
-
-// Windows are shared out in blocks whose number does not depend on the threads; heads too when there are few blocks.
-struct Blocks {
-  Blocks(const Geometry& g, int64_t windows_per_block)
-      : size(windows_per_block), count((g.windows + size - 1) / size), split_heads(count < 16) {}
-  // Calls f(block, window, head); one block's one head meets its windows in order, on one thread.
-  template <class F> void for_each(const Geometry& g, F&& f) const {
-    const int64_t groups = split_heads ? g.heads : 1, heads = g.heads / groups;
-    parallel_for(count * groups, 1, [&](int64_t begin, int64_t end) {
-      // The probability of a masked pair is about e^-100; arithmetic on subnormals made whole calls six times slower.
-      const FlushSubnormals guard;
-      for (int64_t unit = begin; unit < end; ++unit) {
-        const int64_t block = unit / groups, first_head = unit % groups * heads;
-        for (int64_t w = block * size; w < std::min(g.windows, (block + 1) * size); ++w)
-          for (int64_t head = first_head; head < first_head + heads; ++head) f(block, w, head);
-      }
-    });
-  }
-  int64_t size, count;
-  bool split_heads;
+  Floats data_;
 };
 
 // row[0, n) = exp(row - x).
 inline void exp_row(float* row, int64_t n, float x) {
+#pragma omp simd
   for (int64_t j = 0; j < n; ++j) row[j] = math::exp(row[j] - x);
 }
 
-// Rows of scores [padded, padded] become exp(score - largest of the row); its sum goes to sum[i], the largest to top[i].
-void exponentiate_rows(float* scores, float* sum, float* top, const Geometry& g) {
-  const auto at = [&](int64_t i, int64_t j) { return load(scores + i * g.padded + j); };
-  reduce_rows(top, g.padded, g.padded, at, [](Vec a, Vec b) { return max(a, b); });
-  for (int64_t i = 0; i < g.tokens; ++i) exp_row(scores + i * g.padded, g.padded, top[i]);
-  reduce_rows(sum, g.padded, g.padded, at, [](Vec a, Vec b) { return a + b; });
-}
+// What both passes do with a window before its heads are looked at.
+class WindowPass {
+ public:
+  WindowPass(const Tensor& x, const ResidualWindowAttention& a, const Geometry& geometry)
+      : g(geometry), start(a.table, geometry), qkv_weight(a.qkv_weight, WeightUse::forward), a_(a), x_(x) {}
 
-void forward_f32(const Tensor& y, const Tensor& lse, const Tensor& qkv, const Tensor& table, const Geometry& g) {
-  const ScoreStart start(table, g);
-  const Scratch scratch(g, 4, 1);
-  const ProductShape score_shape{round_up(g.tokens, row_block), g.padded, g.head_dim};
-  const ProductShape value_shape{round_up(g.tokens, row_block), g.depth, g.tokens};
-  Blocks(g, 1).for_each(g, [&](int64_t, int64_t w, int64_t head) {
-    float *q = scratch.rows(0), *k = scratch.rows(1), *k_t = scratch.rows(2), *v = scratch.rows(3), *p = scratch.scores(0);
-    float *sum = scratch.numbers(), *top = sum + g.padded, *out = q;  // q is free when out is written
-    gather(q, {qkv, head * g.head_dim}, g, w, g.scale);
-    gather(k, {qkv, g.channels + head * g.head_dim}, g, w);
-    gather(v, {qkv, 2 * g.channels + head * g.head_dim}, g, w);
-    transpose(k_t, g.padded, k, g.depth, g.padded, g.depth);
+  // norm(x) of window w, its statistics stored or taken from where they were.
+  void normalise(const Rows& xn, int64_t w, bool again) const {
+    const float *weight = a_.norm.weight.data<float>(), *bias = a_.norm.bias.data<float>();
+    float* const stats = a_.norm.stats ? a_.norm.stats.data<float>() : nullptr;
+    g.for_each_token(w, [&](int64_t t, int64_t pixel) {
+      const float* from = x_[pixel];
+      const RowStatistics s = again ? RowStatistics{stats[2 * pixel], stats[2 * pixel + 1], 0}
+                                    : row_statistics(from, g.channels, float(a_.norm.eps));
+      normalise_row(xn.row(t), from, weight, bias, s, g.channels);
+      if (again || !stats) return;
+      stats[2 * pixel] = s.mean + s.correction;
+      stats[2 * pixel + 1] = s.rstd;
+    });
+  }
 
+  // Queries, already scaled, keys and values.
+  void project(const Rows& qkv, const Rows& xn) const {
+    multiply(qkv.columns(0), qkv.pitch, g.tokens, xn.left(), qkv_weight.matrix());
+    const float* bias = data_or_null(a_.qkv_bias);
+    for (int64_t t = 0; t < g.tokens; ++t) {
+      float* row = qkv.row(t);
+      if (bias) {
+#pragma omp simd
+        for (int64_t c = 0; c < 3 * g.channels; ++c) row[c] += bias[c];
+      }
+#pragma omp simd
+      for (int64_t c = 0; c < g.channels; ++c) row[c] *= g.scale;
+    }
+  }
+
+  // scores [tokens, padded] = queries keys^T + bias + mask; `keys` is scratch of [head_dim rounded up, padded].
+  void score(float* scores, float* keys, const Rows& qkv, int64_t w, int64_t head) const {
+    const int64_t channel = head * g.head_dim;
+    transpose(keys, g.padded, qkv.columns(g.channels + channel), qkv.pitch, g.padded, round_up(g.head_dim, lanes));
     const float* from = start.of(g.border(w), head);
     product(
-        score_shape, {q, g.depth, 1}, k_t, g.padded, [&](int64_t i, int64_t j) { return load(from + i * g.padded + j); },
-        [&](int64_t i, int64_t j, Vec s) { store(p + i * g.padded + j, s); });
-    exponentiate_rows(p, sum, top, g);
-    product(
-        value_shape, {p, g.padded, 1}, v, g.depth, [](int64_t, int64_t) { return Vec{}; },
-        [&](int64_t i, int64_t j, Vec x) { store(out + i * g.depth + j, x); });
+        {g.tokens, g.padded, g.head_dim}, qkv.left(channel), {keys, g.padded},
+        [&](int64_t i, int64_t j) { return load(from + i * g.padded + j); },
+        [&](int64_t i, int64_t j, Vec s) { store(scores + i * g.padded + j, s); });
+  }
 
-    const HeadRows to(y, head * g.head_dim);
-    g.for_each_token(
-        w, [&](int64_t t, int64_t pixel) { copy_row(to.data + pixel * to.pitch, out + t * g.depth, g.head_dim, 1 / sum[t]); });
-    if (!lse) return;
-    for (int64_t t = 0; t < g.tokens; ++t) top[t] += math::log(sum[t]);
-    const HeadRows denominators(lse, head);
-    g.for_each_token(w, [&](int64_t t, int64_t pixel) { denominators.data[pixel * denominators.pitch] = top[t]; });
+  // Columns of one head in rows of all: whole vectors would run into the next head.
+  void keep(const Rows& to, int64_t first, int64_t i, int64_t j, Vec v) const {
+    store_first(to.row(i) + first + j, v, g.head_dim - j);
+  }
+
+  const Geometry& g;
+  const ScoreStart start;
+  const PackedWeight qkv_weight;
+
+ private:
+  const ResidualWindowAttention& a_;
+  const FloatRows x_;
+};
+
+void forward_f32(const Tensor& y, const Tensor& x, const ResidualWindowAttention& a, const Geometry& g) {
+  const WindowPass pass(x, a, g);
+  const PackedWeight proj(a.proj_weight, WeightUse::forward);
+  const float* bias = data_or_null(a.proj_bias);
+  const FloatRows in(x), out(y), denominators(a.lse);
+  parallel_for(g.windows, 1, [&](int64_t w, int64_t) {
+    // The probability of a masked pair is about e^-100; arithmetic on subnormals made whole calls six times slower.
+    const FlushSubnormals guard;
+    const Rows xn(g, g.pitch), qkv(g, g.qkv_pitch), attended(g, g.pitch);
+    const Floats keys(round_up(g.head_dim, lanes) * g.padded), scores(g.padded * g.padded), numbers(2 * g.padded);
+    float *p = scores.data(), *sum = numbers.data(), *top = sum + g.padded;
+    pass.normalise(xn, w, false);
+    pass.project(qkv, xn);
+    for (int64_t head = 0; head < g.heads; ++head) {
+      pass.score(p, keys.data(), qkv, w, head);
+      const auto at = [&](int64_t i, int64_t j) { return load(p + i * g.padded + j); };
+      reduce_rows(top, g.padded, g.padded, at, [](Vec l, Vec r) { return max(l, r); });
+      for (int64_t i = 0; i < g.tokens; ++i) exp_row(p + i * g.padded, g.padded, top[i]);
+      reduce_rows(sum, g.padded, g.padded, at, [](Vec l, Vec r) { return l + r; });
+      product(
+          {g.tokens, round_up(g.head_dim, lanes), g.tokens}, {p, g.padded, 1}, qkv.right(2 * g.channels + head * g.head_dim),
+          [](int64_t, int64_t) { return Vec{}; },
+          [&](int64_t i, int64_t j, Vec v) { pass.keep(attended, head * g.head_dim, i, j, v * splat(1 / sum[i])); });
+      if (denominators)
+        g.for_each_token(w, [&](int64_t t, int64_t pixel) { denominators[pixel][head] = top[t] + math::log(sum[t]); });
+    }
+    multiply(xn.columns(0), xn.pitch, g.tokens, attended.left(), proj.matrix());  // the normed rows are not needed any more
+    const float scale = a.sample_scale ? a.sample_scale.data<float>()[g.sample(w)] : 1;
+    g.for_each_token(w, [&](int64_t t, int64_t pixel) {
+      const float *from = in[pixel], *branch = xn.row(t);
+      float* to = out[pixel];
+      if (bias) {
+#pragma omp simd
+        for (int64_t c = 0; c < g.channels; ++c) to[c] = from[c] + scale * (branch[c] + bias[c]);
+      } else {
+#pragma omp simd
+        for (int64_t c = 0; c < g.channels; ++c) to[c] = from[c] + scale * branch[c];
+      }
+    });
   });
 }
 
-// dtable from the gradients of the scores, summed over windows: partial [blocks, heads, padded, padded].
-void fold_table(const Tensor& dtable, const Tensor& partial, const Geometry& g) {
+// dtable from the gradients of the scores, summed over windows: shares [heads, padded * padded] of each group.
+void fold_table(const Tensor& dtable, const Tensor& shares, const Geometry& g) {
   const int64_t side = 2 * g.window - 1, size = g.padded * g.padded;
-  parallel_for(g.heads, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(g.heads, 1, [&](int64_t head, int64_t) {
     std::vector<float> dbias(size);
     std::vector<double> sums(side * side);
-    for (int64_t head = begin; head < end; ++head) {
-      std::fill(dbias.begin(), dbias.end(), 0.f);
-      std::fill(sums.begin(), sums.end(), 0.0);
-      for (int64_t block = 0; block < partial.shape(0); ++block) {
-        const float* from = partial.data<float>() + (block * g.heads + head) * size;
-        for (int64_t i = 0; i < size; ++i) dbias[i] += from[i];
+    for (int64_t group = 0; group < shares.shape(0); ++group) {
+      const float* from = shares.data<float>() + (group * g.heads + head) * size;
+      for (int64_t i = 0; i < size; ++i) dbias[i] += from[i];
+    }
+    for (int64_t i = 0; i < g.tokens; ++i)
+      for (int64_t y = 0; y < g.window; ++y) {
+        const float* from = dbias.data() + i * g.padded + y * g.window;
+        double* to = sums.data() + (i / g.window - y + g.window - 1) * side + i % g.window + g.window - 1;
+        for (int64_t x = 0; x < g.window; ++x) to[-x] += from[x];
       }
-      for (int64_t i = 0; i < g.tokens; ++i)
-        for (int64_t y = 0; y < g.window; ++y) {
-          const float* from = dbias.data() + i * g.padded + y * g.window;
-          double* to = sums.data() + (i / g.window - y + g.window - 1) * side + i % g.window + g.window - 1;
-          for (int64_t x = 0; x < g.window; ++x) to[-x] += from[x];
-        }
-      for (int64_t i = 0; i < side * side; ++i) dtable.data<float>()[i * dtable.pitch() + head] = float(sums[i]);
-    }
+    for (int64_t i = 0; i < side * side; ++i) dtable.data<float>()[i * dtable.pitch() + head] = float(sums[i]);
   });
 }
 
-// With s = scale q k^T + bias + mask, p = exp(s - lse), D = rowsum(dy * y):
-// dv = p^T dy, ds = p * (dy v^T - D), dq = scale ds k, dk = ds^T (scale q), dbias = ds summed over windows.
-void backward_f32(const Tensor& dqkv, const Tensor& dtable, const Tensor& dy, const Tensor& y, const Tensor& lse,
-                  const Tensor& qkv, const Tensor& table, const Geometry& g) {
-  const ScoreStart start(table, g);
-  const Scratch scratch(g, 7, 2);
-  const Blocks blocks(g, dtable ? std::max<int64_t>(4, (g.windows + 63) / 64) : 1);
-  Tensor partial;
-  if (dtable) partial = Tensor::zeros({blocks.count, g.heads, g.padded, g.padded});
-  const ProductShape score_shape{round_up(g.tokens, row_block), g.padded, g.head_dim};
-  const ProductShape value_shape{round_up(g.tokens, row_block), g.depth, g.tokens};
+// With s = scale q k^T + bias + mask, p = exp(s - lse), o = p v, D = rowsum(do * o):
+// dv = p^T do, ds = p * (do v^T - D), dq = scale ds k, dk = ds^T (scale q), dbias = ds summed over windows.
+void backward_f32(const ResidualWindowAttentionGradients& out, const Tensor& dy, const Tensor& x,
+                  const ResidualWindowAttention& a, const Geometry& g) {
+  const WindowPass pass(x, a, g);
+  const PackedWeight proj(a.proj_weight, WeightUse::backward), qkv_back(a.qkv_weight, WeightUse::backward);
+  const Groups groups(g.windows, 1, 16, 64);
+  const Shares dqkv_weight(groups, out.dqkv_weight), dqkv_bias(groups, out.dqkv_bias), dproj_weight(groups, out.dproj_weight),
+      dproj_bias(groups, out.dproj_bias), dnorm_weight(groups, out.dnorm_weight), dnorm_bias(groups, out.dnorm_bias);
+  const Tensor dbias = out.dtable ? Tensor::zeros({groups.count, g.heads, g.padded, g.padded}) : Tensor();
+  const int64_t depth = round_up(g.head_dim, lanes);
+  const FloatRows in(x), gradient(dy), denominators(a.lse), result(out.dx);
   const auto zero = [](int64_t, int64_t) { return Vec{}; };
-  blocks.for_each(g, [&](int64_t block, int64_t w, int64_t head) {
-    float *q = scratch.rows(0), *k = scratch.rows(1), *v = scratch.rows(2), *k_t = scratch.rows(3), *v_t = scratch.rows(4);
-    float *dout = scratch.rows(5), *out = scratch.rows(6), *p = scratch.scores(0), *ds = scratch.scores(1);
-    float *mean = scratch.numbers(), *denominator = mean + g.padded;
-    const int64_t channel = head * g.head_dim;
-    gather(q, {qkv, channel}, g, w, g.scale);
-    gather(k, {qkv, g.channels + channel}, g, w);
-    gather(v, {qkv, 2 * g.channels + channel}, g, w);
-    gather(dout, {dy, channel}, g, w);
-    gather(out, {y, channel}, g, w);
-    transpose(k_t, g.padded, k, g.depth, g.padded, g.depth);
-    transpose(v_t, g.padded, v, g.depth, g.padded, g.depth);
-    const HeadRows denominators(lse, head);
-    g.for_each_token(w, [&](int64_t t, int64_t pixel) { denominator[t] = denominators.data[pixel * denominators.pitch]; });
-    reduce_rows(
-        mean, g.padded, g.depth,
-        [&](int64_t i, int64_t d) { return load(dout + i * g.depth + d) * load(out + i * g.depth + d); },
-        [](Vec a, Vec b) { return a + b; });
+  groups.for_each_block([&](int64_t group, int64_t w, int64_t) {
+    const FlushSubnormals guard;
+    const Rows xn(g, g.pitch), qkv(g, g.qkv_pitch), dbranch(g, g.pitch), dattended(g, g.pitch), attended(g, g.pitch),
+        dqkv(g, g.qkv_pitch);
+    const Floats transposed(depth * g.padded), probabilities(g.padded * g.padded), dscores(g.padded * g.padded),
+        numbers(2 * g.padded);
+    float *p = probabilities.data(), *ds = dscores.data(), *mean = numbers.data(), *lse = mean + g.padded;
+    pass.normalise(xn, w, true);
+    pass.project(qkv, xn);
+    const float scale = a.sample_scale ? a.sample_scale.data<float>()[g.sample(w)] : 1;
+    g.for_each_token(w, [&](int64_t t, int64_t pixel) {
+      const float* from = gradient[pixel];
+      float* to = dbranch.row(t);
+#pragma omp simd
+      for (int64_t c = 0; c < g.channels; ++c) to[c] = scale * from[c];
+    });
+    multiply(dattended.columns(0), dattended.pitch, g.tokens, dbranch.left(), proj.matrix());
 
-    const float* from = start.of(g.border(w), head);
-    product(
-        score_shape, {q, g.depth, 1}, k_t, g.padded, [&](int64_t i, int64_t j) { return load(from + i * g.padded + j); },
-        [&](int64_t i, int64_t j, Vec s) { store(p + i * g.padded + j, s); });
-    for (int64_t i = 0; i < g.tokens; ++i) exp_row(p + i * g.padded, g.padded, denominator[i]);
-    product(
-        score_shape, {dout, g.depth, 1}, v_t, g.padded, [&](int64_t i, int64_t) { return splat(-mean[i]); },
-        [&](int64_t i, int64_t j, Vec dp) { store(ds + i * g.padded + j, load(p + i * g.padded + j) * dp); });
-    if (dtable) {
-      float* dbias = partial.data<float>() + (block * g.heads + head) * g.padded * g.padded;
-      for (int64_t i = 0; i < g.tokens * g.padded; i += lanes) store(dbias + i, load(dbias + i) + load(ds + i));
+    for (int64_t head = 0; head < g.heads; ++head) {
+      const int64_t q = head * g.head_dim, k = g.channels + q, v = 2 * g.channels + q;
+      const ProductShape score_shape{g.tokens, g.padded, g.head_dim}, value_shape{g.tokens, depth, g.tokens};
+      g.for_each_token(w, [&](int64_t t, int64_t pixel) { lse[t] = denominators[pixel][head]; });
+      pass.score(p, transposed.data(), qkv, w, head);
+      for (int64_t i = 0; i < g.tokens; ++i) exp_row(p + i * g.padded, g.padded, lse[i]);
+      product(value_shape, {p, g.padded, 1}, qkv.right(v), zero,
+              [&](int64_t i, int64_t j, Vec o) { pass.keep(attended, q, i, j, o); });
+      for (int64_t t = 0; t < g.tokens; ++t) {
+        const float *d = dattended.row(t) + q, *o = attended.row(t) + q;
+        mean[t] = lane_sums<1>(g.head_dim, [&](int64_t c) { return std::array{d[c] * o[c]}; })[0];
+      }
+      transpose(transposed.data(), g.padded, qkv.columns(v), qkv.pitch, g.padded, depth);
+      product(
+          score_shape, dattended.left(q), {transposed.data(), g.padded}, [&](int64_t i, int64_t) { return splat(-mean[i]); },
+          [&](int64_t i, int64_t j, Vec dp) { store(ds + i * g.padded + j, load(p + i * g.padded + j) * dp); });
+      if (dbias) {
+        float* sum = dbias.data<float>() + (group * g.heads + head) * g.padded * g.padded;
+        for (int64_t i = 0; i < g.tokens * g.padded; i += lanes) store(sum + i, load(sum + i) + load(ds + i));
+      }
+      product(value_shape, {ds, g.padded, 1}, qkv.right(k), zero,
+              [&](int64_t i, int64_t j, Vec d) { pass.keep(dqkv, q, i, j, d * splat(g.scale)); });
+      product(value_shape, {ds, 1, g.padded}, qkv.right(q), zero,
+              [&](int64_t i, int64_t j, Vec d) { pass.keep(dqkv, k, i, j, d); });
+      product(value_shape, {p, 1, g.padded}, dattended.right(q), zero,
+              [&](int64_t i, int64_t j, Vec d) { pass.keep(dqkv, v, i, j, d); });
     }
 
-    float* grad = k_t;  // k_t is free by now
-    const auto keep = [&](int64_t i, int64_t j, Vec x) { store(grad + i * g.depth + j, x); };
-    product(value_shape, {ds, g.padded, 1}, k, g.depth, zero, keep);
-    scatter({dqkv, channel}, grad, g, w, g.scale);
-    product(value_shape, {ds, 1, g.padded}, q, g.depth, zero, keep);
-    scatter({dqkv, g.channels + channel}, grad, g, w);
-    product(value_shape, {p, 1, g.padded}, dout, g.depth, zero, keep);
-    scatter({dqkv, 2 * g.channels + channel}, grad, g, w);
+    if (dproj_weight)
+      multiply(dproj_weight.of(group), dproj_weight.pitch(), g.channels, g.channels, g.tokens, dbranch.transposed(),
+               attended.right(), Into::add);
+    if (dproj_bias) add_column_sums(dproj_bias.of(group), dbranch.row(0), dbranch.pitch, g.tokens, g.channels);
+    if (dqkv_weight)
+      multiply(dqkv_weight.of(group), dqkv_weight.pitch(), 3 * g.channels, g.channels, g.tokens, dqkv.transposed(), xn.right(),
+               Into::add);
+    if (dqkv_bias) add_column_sums(dqkv_bias.of(group), dqkv.row(0), dqkv.pitch, g.tokens, 3 * g.channels);
+
+    const Rows& dxn = dattended;  // free by now
+    multiply(dxn.columns(0), dxn.pitch, g.tokens, dqkv.left(), qkv_back.matrix());
+    const float *stats = a.norm.stats.data<float>(), *weight = a.norm.weight.data<float>();
+    float* const unwanted = attended.row(0);  // free, too
+    g.for_each_token(w, [&](int64_t t, int64_t pixel) {
+      const float *from = in[pixel], *s = stats + 2 * pixel;
+      normalise_row_parameters(dnorm_weight ? dnorm_weight.of(group) : unwanted, dnorm_bias ? dnorm_bias.of(group) : unwanted,
+                               dxn.row(t), from, s[0], s[1], g.channels);
+      if (result) normalise_row_backward(result[pixel], dxn.row(t), from, weight, s[0], s[1], g.channels, gradient[pixel]);
+    });
   });
-  if (dtable) fold_table(dtable, partial, g);
+  for (const Shares* s : {&dqkv_weight, &dqkv_bias, &dproj_weight, &dproj_bias, &dnorm_weight, &dnorm_bias}) s->add_up();
+  if (dbias) fold_table(out.dtable, dbias, g);
 }
 
-void check_like(const char* name, const char* what, const Tensor& t, const Tensor& qkv, int64_t last) {
-  RELUME_CHECK(t.dtype() == qkv.dtype() && t.shape() == qkv.shape().with(3, last), name, ": ", what, " ", t, ", expected ",
-               qkv.dtype(), " ", qkv.shape().with(3, last));
-}
-void check_dtype(const char* name, const Tensor& qkv, const Tensor& table) {
-  RELUME_CHECK((qkv.dtype() == DType::f32 || qkv.dtype() == DType::f64) && table.dtype() == qkv.dtype(), name, ": qkv ", qkv,
-               ", table ", table, "; expected both f32 or both f64");
+void check(const char* name, const Tensor& x, const ResidualWindowAttention& a) {
+  RELUME_CHECK(x.dtype() == DType::f32 || x.dtype() == DType::f64, name, ": ", x, " given; on the cpu it runs in f32 and f64");
+  RELUME_BUG(a.norm.weight && x.shape(3) % a.options.heads == 0 && x.shape(1) % a.options.window == 0 &&
+                 x.shape(2) % a.options.window == 0,
+             name, " of ", x);
 }
 
-void forward(const Tensor& y, const Tensor& lse, const Tensor& qkv, const Tensor& table,
-             const WindowAttentionOptions& options) {
-  const char* name = kernels::window_attention_forward.name();
-  check_dtype(name, qkv, table);
-  const Geometry g(name, qkv, table, options);
-  check_like(name, "y", y, qkv, g.channels);
-  if (lse) check_like(name, "lse", lse, qkv, g.heads);
-  if (qkv.dtype() == DType::f64) return reference::window_attention_forward(y, lse, qkv, table, options);
-  forward_f32(y, lse, qkv, table, g);
+void forward(const Tensor& y, const Tensor& x, const ResidualWindowAttention& a) {
+  check(kernels::residual_window_attention_forward.name(), x, a);
+  if (x.dtype() == DType::f64) return reference::residual_window_attention_forward(y, x, a);
+  forward_f32(y, x, a, Geometry(x, a.options));
 }
 
-void backward(const Tensor& dqkv, const Tensor& dtable, const Tensor& dy, const Tensor& y, const Tensor& lse, const Tensor& qkv,
-              const Tensor& table, const WindowAttentionOptions& options) {
-  const char* name = kernels::window_attention_backward.name();
-  check_dtype(name, qkv, table);
-  const Geometry g(name, qkv, table, options);
-  check_like(name, "dqkv", dqkv, qkv, 3 * g.channels);
-  check_like(name, "dy", dy, qkv, g.channels);
-  check_like(name, "y", y, qkv, g.channels);
-  check_like(name, "lse", lse, qkv, g.heads);
-  if (dtable)
-    RELUME_CHECK(dtable.dtype() == table.dtype() && dtable.shape() == table.shape(), name, ": dtable ", dtable, ", table ",
-                 table);
-  if (qkv.dtype() == DType::f64) return reference::window_attention_backward(dqkv, dtable, dy, y, lse, qkv, table, options);
-  backward_f32(dqkv, dtable, dy, y, lse, qkv, table, g);
+void backward(const ResidualWindowAttentionGradients& gradients, const Tensor& dy, const Tensor& x,
+              const ResidualWindowAttention& a) {
+  check(kernels::residual_window_attention_backward.name(), x, a);
+  if (x.dtype() == DType::f64) return reference::residual_window_attention_backward(gradients, dy, x, a);
+  backward_f32(gradients, dy, x, a, Geometry(x, a.options));
 }
 
 }  // namespace
 
 void register_attention_kernels() {
-  kernels::window_attention_forward.set(DeviceKind::cpu, forward);
-  kernels::window_attention_backward.set(DeviceKind::cpu, backward);
+  kernels::residual_window_attention_forward.set(DeviceKind::cpu, forward);
+  kernels::residual_window_attention_backward.set(DeviceKind::cpu, backward);
 }
 
 }  // namespace relume::cpu

@@ -138,30 +138,6 @@ void channel_affine(const Tensor& out, const Tensor& x, const Tensor& scale, con
   });
 }
 
-void add_scaled(const Tensor& out, const Tensor& x, const Tensor& branch, const Tensor& scale) {
-  const int64_t samples = out.rank() == 0 ? 1 : out.shape(0);
-  if (out.numel() == 0) return;
-  const bool dense = out.is_dense() && branch.is_dense() && (!x || x.is_dense());
-  const int64_t rows = dense ? samples : out.rows(), length = dense ? out.numel() / samples : columns_of(out);
-  const int64_t per_sample = rows / samples;
-  visit_float("add_scaled", out, [&]<class T>() {
-    const Strided<T> to(out), added(branch), from(x ? x : branch);
-    const float* factor = scale ? scale.data<float>() : nullptr;
-    Pieces(rows, length).visit_all([&](int64_t row, int64_t begin, int64_t end) {
-      const Wide<T> s = factor ? Wide<T>(factor[row / per_sample]) : 1;
-      T* o = to.data + row * (dense ? length : to.pitch);
-      const T *q = added.data + row * (dense ? length : added.pitch), *p = from.data + row * (dense ? length : from.pitch);
-      if (x) {
-#pragma omp simd
-        for (int64_t i = begin; i < end; ++i) put(o[i], math::fma(s, get(q[i]), get(p[i])));
-      } else {
-#pragma omp simd
-        for (int64_t i = begin; i < end; ++i) put(o[i], s * get(q[i]));
-      }
-    });
-  });
-}
-
 }  // namespace
 
 void register_elementwise_kernels() {
@@ -172,7 +148,6 @@ void register_elementwise_kernels() {
   kernels::add_rows.set(DeviceKind::cpu, add_rows);
   kernels::sum_rows.set(DeviceKind::cpu, sum_rows);
   kernels::channel_affine.set(DeviceKind::cpu, channel_affine);
-  kernels::add_scaled.set(DeviceKind::cpu, add_scaled);
 }
 
 }  // namespace relume::cpu

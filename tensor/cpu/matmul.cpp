@@ -1,158 +1,312 @@
-// linear: y = act(x w^T + bias) + residual. Rows are cut into blocks that stay in the second-level cache; each block is one
-// single-threaded oneDNN product with packed weights, followed at once by our own epilogue while it is still there. Measured on
-// one AVX-512 core, 128 rows of 180 -> 540: 148 GFLOP/s against 106 for one product over all rows, and the epilogue is free of
-// memory traffic.
+// Products with what surrounds them. Rows are cut into blocks that stay in the second-level cache; each block is normalised,
+// multiplied with packed weights and finished there, so that memory sees only what goes in and what comes out. In the backward
+// pass fixed groups of blocks add up their share of the weights' gradients, and the shares are added in order: the same result
+// on any number of threads, with any width of vectors.
 #include "tensor/kernels/matmul.h"
 
+#include <optional>
+#include <vector>
+
 #include "tensor/cpu/families.h"
-#include "tensor/cpu/onednn.h"
+#include "tensor/cpu/gemm.h"
+#include "tensor/cpu/norm_rows.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/reference/reference.h"
+#include "tensor/cpu/shares.h"
 #include "tensor/cpu/widen.h"
-#include "tensor/kernels/elementwise.h"
 
 namespace relume::cpu {
 namespace {
 
-using Memory = dnnl::memory;
-using Tag = dnnl::memory::format_tag;
-constexpr auto f32 = dnnl::memory::data_type::f32;
+using kernels::LinearEpilogue, kernels::LinearGradients, kernels::ResidualMlp, kernels::ResidualMlpGradients, kernels::RowNorm;
 
-struct Product {
-  dnnl::matmul primitive;
-  Memory::desc source, weight, target, scratch;
+// One factor per sample of the first axis, 1 where there are none.
+class SampleScale {
+ public:
+  SampleScale(const Tensor& scale, int64_t rows)
+      : scale_(data_or_null(scale)), rows_each_(scale ? std::max<int64_t>(1, rows / scale.numel()) : 1) {}
+  float of_row(int64_t row) const { return scale_ ? scale_[row / rows_each_] : 1; }
+  explicit operator bool() const { return scale_ != nullptr; }
+
+ private:
+  const float* scale_;
+  int64_t rows_each_;
 };
 
-// [m, k] x [k, n] on one thread. The weight is in the packed layout that oneDNN prefers for 128 rows, whatever m is, so that
-// one packed copy serves every block and its tail.
-const std::shared_ptr<const Product> product(int64_t m, int64_t k, int64_t n, int64_t source_pitch, int64_t target_pitch) {
-  static PrimitiveCache<5, Product> cache;
-  return cache.get({m, k, n, source_pitch, target_pitch}, [&] {
-    const int threads = omp_get_max_threads();
-    omp_set_num_threads(1);  // oneDNN fixes the number of threads when the primitive is made
-    const auto describe = [&](int64_t rows, const Memory::desc& weight) {
-      const Memory::desc source({rows, k}, f32, Memory::dims{source_pitch, 1}),
-          target({rows, n}, f32, Memory::dims{target_pitch, 1});
-      return dnnl::matmul::primitive_desc(dnnl::matmul::desc(source, weight, target), onednn_attributes(), onednn_engine());
-    };
-    const Memory::desc packed = describe(128, Memory::desc({k, n}, f32, Tag::any)).weights_desc();
-    const auto pd = describe(m, packed);
-    Product made{dnnl::matmul(pd), pd.src_desc(), pd.weights_desc(), pd.dst_desc(), pd.scratchpad_desc()};
-    omp_set_num_threads(threads);
-    return made;
-  });
-}
-
-int64_t rows_per_block(int64_t rows, int64_t k, int64_t n) {
-  constexpr int64_t cache_bytes = 512 << 10;
-  const int64_t fitting = cache_bytes / (int64_t(sizeof(float)) * (k + n)), sharing = rows / omp_get_max_threads();
-  return std::clamp<int64_t>(std::min(fitting, sharing) / 32 * 32, 32, 1024);
-}
-
-// y = x * packed(w), block by block; finish(first_row, last_row) runs after each block, on the thread that computed it.
-template <class Finish> void blocked_product(const char* name, const Tensor& y, const Tensor& x, const Memory::desc& plain,
-                                             const Tensor& w, int role, Finish&& finish) {
-  const int64_t k = x.shape(-1), n = y.shape(-1), rows = x.rows();
-  if (rows == 0) return;
-  with_onednn(name, [&] {
-    const int64_t block = rows_per_block(rows, k, n), tail = rows % block;
-    const auto full = product(block, k, n, x.pitch(), y.pitch());
-    const auto last = tail ? product(tail, k, n, x.pitch(), y.pitch()) : full;
-    const Memory weight = packed_weight(w, role, plain, full->weight, [](const Tensor& t) { return t; });
-    parallel_for(rows, block, [&](int64_t begin, int64_t end) {
-      const Product& p = end - begin == block ? *full : *last;
-      const Memory source(p.source, onednn_engine(), x.data<float>() + begin * x.pitch());
-      const Memory target(p.target, onednn_engine(), y.data<float>() + begin * y.pitch());
-      execute(p.primitive, p.scratch, {{DNNL_ARG_SRC, source}, {DNNL_ARG_WEIGHTS, weight}, {DNNL_ARG_DST, target}});
-      finish(begin, end);
-    });
-  });
-}
-
-// Rows begin..end of the epilogue; `from` holds the product, and keeps product + bias when it is not y itself.
-template <class F> void finish_rows(const Tensor& y, const Tensor& from, const float* bias, const kernels::LinearEpilogue& e,
-                                    F act, int64_t begin, int64_t end) {
-  const int64_t n = y.shape(-1), rows_per_sample = e.sample_scale ? y.rows() / e.sample_scale.numel() : 1;
-  const bool keep = !from.same_storage(y);
+// Rows begin .. end of x as the left factor of a product: x itself, or its norm in `scratch` (pitch x.shape(-1)).
+LeftFactor normed(float* scratch, const Tensor& x, const RowNorm& norm, int64_t begin, int64_t end) {
+  const FloatRows rows(x);
+  if (!norm.weight) return {rows[begin], rows.pitch, 1};
+  const int64_t columns = x.shape(-1);
+  const float *weight = norm.weight.data<float>(), *bias = norm.bias.data<float>();
+  float* const stats = norm.stats ? norm.stats.data<float>() : nullptr;
   for (int64_t r = begin; r < end; ++r) {
-    float* product = from.data<float>() + r * from.pitch();
-    float* out = y.data<float>() + r * y.pitch();
-    if (bias) {
+    const RowStatistics s = row_statistics(rows[r], columns, float(norm.eps));
+    normalise_row(scratch + (r - begin) * columns, rows[r], weight, bias, s, columns);
+    if (!stats) continue;
+    stats[2 * r] = s.mean + s.correction;
+    stats[2 * r + 1] = s.rstd;
+  }
+  return {scratch, columns, 1};
+}
+
+// The same rows again in the backward pass, by their statistics, in `scratch` of any pitch.
+void normed_again(float* scratch, int64_t pitch, const Tensor& x, const RowNorm& norm, int64_t begin, int64_t end) {
+  const int64_t columns = x.shape(-1);
+  const FloatRows rows(x);
+  const float *weight = data_or_null(norm.weight), *bias = data_or_null(norm.bias), *stats = data_or_null(norm.stats);
+  for (int64_t r = begin; r < end; ++r, scratch += pitch) {
+    if (weight)
+      normalise_row(scratch, rows[r], weight, bias, {stats[2 * r], stats[2 * r + 1], 0}, columns);
+    else
+      std::copy_n(rows[r], columns, scratch);
+  }
+}
+
+// row[0, n) += bias, and kept in `pre` where that is not null.
+void add_bias(float* row, const float* bias, float* pre, int64_t n) {
+  if (bias) {
 #pragma omp simd
-      for (int64_t i = 0; i < n; ++i) product[i] += bias[i];
+    for (int64_t i = 0; i < n; ++i) row[i] += bias[i];
+  }
+  if (pre) std::copy_n(row, n, pre);
+}
+
+// ---- Gradients of the parameters, added up over groups of rows
+// ---------------------------------------------------------------
+
+Groups row_groups(int64_t rows) { return {rows, rows_together, 1024, 64}; }
+
+// What a product's backward pass leaves behind for a block of rows: dz [.., O] (pitch dz_pitch) and its input rows [.., I]
+// again.
+struct WeightShare {
+  Shares dw, db;
+  void add(int64_t group, int64_t count, const float* dz, int64_t dz_pitch, const float* input, int64_t input_pitch,
+           int64_t out, int64_t in) const {
+    if (dw) multiply(dw.of(group), dw.pitch(), out, in, count, {dz, 1, dz_pitch}, {input, input_pitch}, Into::add);
+    if (db) add_column_sums(db.of(group), dz, dz_pitch, count, out);
+  }
+  void add_up() const { dw.add_up(), db.add_up(); }
+};
+
+struct NormShare {
+  Shares dweight, dbias;
+  // Rows of dxn, the gradient towards the norm's result, to those towards x; `add` [.., C] is added where it is defined.
+  void back(int64_t group, const Tensor& dx, const Tensor& add, float* dxn, int64_t pitch, const Tensor& x, const RowNorm& norm,
+            int64_t begin, int64_t end) const {
+    const int64_t columns = x.shape(-1);
+    const FloatRows from(x), to(dx), added(add);
+    const float *stats = norm.stats.data<float>(), *weight = norm.weight.data<float>();
+    std::vector<float> unwanted(dweight && dbias ? 0 : size_t(columns));
+    float* const dw = dweight ? dweight.of(group) : unwanted.data();
+    float* const db = dbias ? dbias.of(group) : unwanted.data();
+    for (int64_t r = begin; r < end; ++r, dxn += pitch) {
+      const float mean = stats[2 * r], rstd = stats[2 * r + 1];
+      if (dweight || dbias) normalise_row_parameters(dw, db, dxn, from[r], mean, rstd, columns);
+      if (to) normalise_row_backward(to[r], dxn, from[r], weight, mean, rstd, columns, added ? added[r] : nullptr);
     }
-    if (keep || !std::is_same_v<F, Identity>) {
+  }
+  void add_up() const { dweight.add_up(), dbias.add_up(); }
+};
+
+// ---- linear -----------------------------------------------------------------------------------------------------------------
+
+template <class F> void finish_rows(const Tensor& y, float* product, int64_t pitch, const float* bias, const LinearEpilogue& e,
+                                    F act, const SampleScale& scales, int64_t begin, int64_t end) {
+  const int64_t n = y.shape(-1);
+  const FloatRows to(y), residual(e.residual), pre(e.pre_activation);
+  for (int64_t r = begin; r < end; ++r, product += pitch) {
+    add_bias(product, bias, pre ? pre[r] : nullptr, n);
+    const float scale = scales.of_row(r);
+    float* out = to[r];
+    if (residual) {
+      const float* add = residual[r];
 #pragma omp simd
-      for (int64_t i = 0; i < n; ++i) out[i] = act.value(product[i]);
-    }
-    if (e.sample_scale) {
-      const float scale = e.sample_scale.data<float>()[r / rows_per_sample];
+      for (int64_t i = 0; i < n; ++i) out[i] = act.value(product[i]) * scale + add[i];
+    } else {
 #pragma omp simd
-      for (int64_t i = 0; i < n; ++i) out[i] *= scale;
-    }
-    if (e.residual) {
-      const float* add = e.residual.data<float>() + r * e.residual.pitch();
-#pragma omp simd
-      for (int64_t i = 0; i < n; ++i) out[i] += add[i];
+      for (int64_t i = 0; i < n; ++i) out[i] = act.value(product[i]) * scale;
     }
   }
 }
 
-enum Role { forward_role = 1, backward_role = 2 };
-
-void linear_forward_f32(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, kernels::LinearEpilogue e) {
-  const int64_t k = x.shape(-1), n = y.shape(-1);
-  // The product overwrites its target, so a residual that lives there is set aside first.
-  const Tensor& product = e.pre_activation ? e.pre_activation : y;
-  if (e.residual && e.residual.same_storage(product)) e.residual = e.residual.clone();
-  const float* b = bias ? bias.data<float>() : nullptr;
+void linear_forward_f32(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const RowNorm& norm,
+                        const LinearEpilogue& e) {
+  const int64_t in = x.shape(-1), out = y.shape(-1), rows = x.rows(), pitch = round_up(out, lanes);
+  const PackedWeight weight(w, WeightUse::forward);
+  const SampleScale scales(e.sample_scale, rows);
   visit_activation(e.act, [&](auto act) {
-    blocked_product("linear_forward", product, x, Memory::desc({k, n}, f32, Tag::ba), w, forward_role,
-                    [&](int64_t begin, int64_t end) { finish_rows(y, product, b, e, act, begin, end); });
+    parallel_for(rows, rows_together, [&](int64_t begin, int64_t end) {
+      const Floats product(rows_together * pitch), input(norm.weight ? rows_together * in : 0);
+      const LeftFactor left = normed(input.data(), x, norm, begin, end);
+      multiply(product.data(), pitch, end - begin, left, weight.matrix());
+      finish_rows(y, product.data(), pitch, data_or_null(bias), e, act, scales, begin, end);
+    });
   });
 }
 
-void linear_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const kernels::LinearEpilogue& e) {
-  if (y.dtype() == DType::f64) return reference::linear_forward(y, x, w, bias, e);
+void linear_backward_f32(const LinearGradients& g, const Tensor& dy, const Tensor& x, const Tensor& w, const RowNorm& norm,
+                         const LinearEpilogue& e) {
+  const int64_t in = x.shape(-1), out = dy.shape(-1), rows = x.rows(), pitch = round_up(in, lanes);
+  const Groups groups = row_groups(rows);
+  const bool data = g.dx || g.dnorm_weight || g.dnorm_bias, direct = !e.sample_scale && e.act.kind == ActivationKind::none;
+  const WeightShare share{{groups, g.dw}, {groups, g.db}};
+  const NormShare norm_share{{groups, g.dnorm_weight}, {groups, g.dnorm_bias}};
+  const std::optional<PackedWeight> weight = data ? std::make_optional<PackedWeight>(w, WeightUse::backward) : std::nullopt;
+  const SampleScale scales(e.sample_scale, rows);
+  const FloatRows gradient(dy), before(e.pre_activation), result(g.dx);
+  visit_activation(e.act, [&](auto act) {
+    groups.for_each_block([&](int64_t group, int64_t begin, int64_t end) {
+      const Floats scaled(direct ? 0 : rows_together * out), inner(rows_together * pitch);
+      const float* dz = gradient[begin];
+      int64_t dz_pitch = gradient.pitch;
+      for (int64_t r = begin; !direct && r < end; ++r) {
+        const float *from = gradient[r], *pre = before ? before[r] : from, scale = scales.of_row(r);
+        float* to = scaled.data() + (r - begin) * out;
+#pragma omp simd
+        for (int64_t i = 0; i < out; ++i) to[i] = from[i] * scale * act.slope(pre[i]);
+      }
+      if (!direct) dz = scaled.data(), dz_pitch = out;
+      if (share.dw) normed_again(inner.data(), pitch, x, norm, begin, end);
+      share.add(group, end - begin, dz, dz_pitch, inner.data(), pitch, out, in);
+      if (!data) return;
+      multiply(inner.data(), pitch, end - begin, {dz, dz_pitch, 1}, weight->matrix());
+      if (norm.weight) return norm_share.back(group, g.dx, {}, inner.data(), pitch, x, norm, begin, end);
+      for (int64_t r = begin; r < end; ++r) std::copy_n(inner.data() + (r - begin) * pitch, in, result[r]);
+    });
+  });
+  share.add_up();
+  norm_share.add_up();
+}
+
+// ---- residual_mlp -----------------------------------------------------------------------------------------------------------
+
+void residual_mlp_forward_f32(const Tensor& y, const Tensor& x, const ResidualMlp& m) {
+  const int64_t channels = x.shape(-1), hidden = m.w1.shape(0), rows = x.rows();
+  const int64_t hidden_pitch = round_up(hidden, lanes), pitch = round_up(channels, lanes);
+  const PackedWeight first(m.w1, WeightUse::forward), second(m.w2, WeightUse::forward);
+  const SampleScale scales(m.sample_scale, rows);
+  const float *b1 = data_or_null(m.b1), *b2 = data_or_null(m.b2);
+  const FloatRows in(x), result(y), kept(m.hidden);
+  visit_activation(m.act, [&](auto act) {
+    parallel_for(rows, rows_together, [&](int64_t begin, int64_t end) {
+      const Floats input(rows_together * channels), between(rows_together * hidden_pitch), product(rows_together * pitch);
+      multiply(between.data(), hidden_pitch, end - begin, normed(input.data(), x, m.norm, begin, end), first.matrix());
+      for (int64_t r = begin; r < end; ++r) {
+        float* h = between.data() + (r - begin) * hidden_pitch;
+        add_bias(h, b1, kept ? kept[r] : nullptr, hidden);
+#pragma omp simd
+        for (int64_t i = 0; i < hidden; ++i) h[i] = act.value(h[i]);
+      }
+      multiply(product.data(), pitch, end - begin, {between.data(), hidden_pitch, 1}, second.matrix());
+      for (int64_t r = begin; r < end; ++r) {
+        float *out = result[r], *p = product.data() + (r - begin) * pitch;
+        const float *from = in[r], scale = scales.of_row(r);
+        add_bias(p, b2, nullptr, channels);
+#pragma omp simd
+        for (int64_t i = 0; i < channels; ++i) out[i] = from[i] + scale * p[i];
+      }
+    });
+  });
+}
+
+void residual_mlp_backward_f32(const ResidualMlpGradients& g, const Tensor& dy, const Tensor& x, const ResidualMlp& m) {
+  const int64_t channels = x.shape(-1), hidden = m.w1.shape(0), rows = x.rows();
+  const int64_t hidden_pitch = round_up(hidden, lanes), pitch = round_up(channels, lanes);
+  const Groups groups = row_groups(rows);
+  const WeightShare first{{groups, g.dw1}, {groups, g.db1}};
+  const WeightShare second{{groups, g.dw2}, {groups, g.db2}};
+  const NormShare norm{{groups, g.dnorm_weight}, {groups, g.dnorm_bias}};
+  const PackedWeight back1(m.w1, WeightUse::backward), back2(m.w2, WeightUse::backward);
+  const FloatRows gradient(dy), kept(m.hidden);
+  const SampleScale scales(m.sample_scale, rows);
+  visit_activation(m.act, [&](auto act) {
+    groups.for_each_block([&](int64_t group, int64_t begin, int64_t end) {
+      const int64_t count = end - begin;
+      const Floats scaled(rows_together * channels), active(rows_together * hidden_pitch),
+          dhidden(rows_together * hidden_pitch), inner(rows_together * pitch);
+      for (int64_t r = begin; r < end; ++r) {
+        const float *from = gradient[r], scale = scales.of_row(r);
+        float* to = scaled.data() + (r - begin) * channels;
+#pragma omp simd
+        for (int64_t i = 0; i < channels; ++i) to[i] = from[i] * scale;
+      }
+      multiply(dhidden.data(), hidden_pitch, count, {scaled.data(), channels, 1}, back2.matrix());
+      for (int64_t r = 0; r < count; ++r) {
+        const float* before = kept[begin + r];
+        float *a = active.data() + r * hidden_pitch, *d = dhidden.data() + r * hidden_pitch;
+#pragma omp simd
+        for (int64_t i = 0; i < hidden; ++i) {
+          const float h = before[i];
+          a[i] = act.value(h);
+          d[i] *= act.slope(h);
+        }
+      }
+      second.add(group, count, scaled.data(), channels, active.data(), hidden_pitch, channels, hidden);
+      if (first.dw) normed_again(inner.data(), pitch, x, m.norm, begin, end);
+      first.add(group, count, dhidden.data(), hidden_pitch, inner.data(), pitch, hidden, channels);
+      multiply(inner.data(), pitch, count, {dhidden.data(), hidden_pitch, 1}, back1.matrix());
+      norm.back(group, g.dx, dy, inner.data(), pitch, x, m.norm, begin, end);
+    });
+  });
+  first.add_up(), second.add_up(), norm.add_up();
+}
+
+// ---- The slots: f64 runs the reference, 16 bits are widened
+// ------------------------------------------------------------------
+
+RowNorm widened_norm(const RowNorm& n) { return {widened(n.weight), widened(n.bias), n.eps, n.stats}; }
+ResidualMlp widened_mlp(const ResidualMlp& m) {
+  return {widened_norm(m.norm), widened(m.w1), widened(m.b1),     widened(m.w2),
+          widened(m.b2),        m.act,         widened(m.hidden), m.sample_scale};
+}
+
+void linear_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const RowNorm& norm,
+                    const LinearEpilogue& e) {
+  if (x.rows() == 0) return;
+  if (y.dtype() == DType::f64) return reference::linear_forward(y, x, w, bias, norm, e);
   const WidenedOutput out(y), pre(e.pre_activation);
-  linear_forward_f32(out.tensor(), widened(x), widened(w), widened(bias),
+  linear_forward_f32(out.tensor(), widened(x), widened(w), widened(bias), widened_norm(norm),
                      {e.act, pre.tensor(), e.sample_scale, widened(e.residual)});
   out.store();
   pre.store();
 }
 
-void linear_backward_data(const Tensor& dx, const Tensor& dy, const Tensor& w) {
-  if (dx.dtype() == DType::f64) return reference::linear_backward_data(dx, dy, w);
-  const WidenedOutput out(dx);
-  blocked_product("linear_backward_data", out.tensor(), widened(dy), Memory::desc({dy.shape(-1), dx.shape(-1)}, f32, Tag::ab),
-                  widened(w), backward_role, [](int64_t, int64_t) {});
+void linear_backward(const LinearGradients& g, const Tensor& dy, const Tensor& x, const Tensor& w, const RowNorm& norm,
+                     const LinearEpilogue& e) {
+  if (dy.dtype() == DType::f64) return reference::linear_backward(g, dy, x, w, norm, e);
+  const WidenedOutput dx(g.dx), dw(g.dw), db(g.db), dnw(g.dnorm_weight), dnb(g.dnorm_bias);
+  linear_backward_f32({dx.tensor(), dw.tensor(), db.tensor(), dnw.tensor(), dnb.tensor()}, widened(dy), widened(x), widened(w),
+                      widened_norm(norm), {e.act, widened(e.pre_activation), e.sample_scale, {}});
+  for (const WidenedOutput* out : {&dx, &dw, &db, &dnw, &dnb}) out->store();
+}
+
+void residual_mlp_forward(const Tensor& y, const Tensor& x, const ResidualMlp& m) {
+  if (x.rows() == 0) return;
+  if (y.dtype() == DType::f64) return reference::residual_mlp_forward(y, x, m);
+  const WidenedOutput out(y), hidden(m.hidden);
+  ResidualMlp wide = widened_mlp(m);
+  wide.hidden = hidden.tensor();
+  residual_mlp_forward_f32(out.tensor(), widened(x), wide);
   out.store();
+  hidden.store();
 }
 
-void linear_backward_weight_f32(const Tensor& dw, const Tensor& db, const Tensor& dy, const Tensor& x) {
-  const int64_t o = dw.shape(0), i = dw.shape(1), rows = x.rows();
-  with_onednn("linear_backward_weight", [&] {
-    const dnnl_status_t status = dnnl_sgemm('T', 'N', o, i, rows, 1.f, dy.data<float>(), dy.pitch(), x.data<float>(), x.pitch(),
-                                            0.f, dw.data<float>(), dw.pitch());
-    RELUME_BUG(status == dnnl_success, "dnnl_sgemm returned ", int(status));
-  });
-  if (db) kernels::sum_rows.on(db.device())(db, dy);
-}
-
-void linear_backward_weight(const Tensor& dw, const Tensor& db, const Tensor& dy, const Tensor& x) {
-  if (dw.dtype() == DType::f64) return reference::linear_backward_weight(dw, db, dy, x);
-  const WidenedOutput out_w(dw), out_b(db);
-  linear_backward_weight_f32(out_w.tensor(), out_b.tensor(), widened(dy), widened(x));
-  out_w.store();
-  out_b.store();
+void residual_mlp_backward(const ResidualMlpGradients& g, const Tensor& dy, const Tensor& x, const ResidualMlp& m) {
+  if (dy.dtype() == DType::f64) return reference::residual_mlp_backward(g, dy, x, m);
+  const WidenedOutput dx(g.dx), dnw(g.dnorm_weight), dnb(g.dnorm_bias), dw1(g.dw1), db1(g.db1), dw2(g.dw2), db2(g.db2);
+  residual_mlp_backward_f32({dx.tensor(), dnw.tensor(), dnb.tensor(), dw1.tensor(), db1.tensor(), dw2.tensor(), db2.tensor()},
+                            widened(dy), widened(x), widened_mlp(m));
+  for (const WidenedOutput* out : {&dx, &dnw, &dnb, &dw1, &db1, &dw2, &db2}) out->store();
 }
 
 }  // namespace
 
 void register_matmul_kernels() {
   kernels::linear_forward.set(DeviceKind::cpu, linear_forward);
-  kernels::linear_backward_data.set(DeviceKind::cpu, linear_backward_data);
-  kernels::linear_backward_weight.set(DeviceKind::cpu, linear_backward_weight);
+  kernels::linear_backward.set(DeviceKind::cpu, linear_backward);
+  kernels::residual_mlp_forward.set(DeviceKind::cpu, residual_mlp_forward);
+  kernels::residual_mlp_backward.set(DeviceKind::cpu, residual_mlp_backward);
 }
 
 }  // namespace relume::cpu

@@ -1,11 +1,11 @@
 #include "tensor/kernels/norm.h"
 
-#include <array>
 #include <cmath>
 #include <vector>
 
 #include "tensor/cpu/families.h"
 #include "tensor/cpu/loops.h"
+#include "tensor/cpu/norm_rows.h"
 #include "tensor/cpu/reference/reference.h"
 
 namespace relume::cpu {
@@ -35,46 +35,6 @@ template <class T> class WideRow {
   const float* data_ = nullptr;
 };
 
-struct RowStatistics {
-  float mean, rstd;
-  float correction;  // what `mean` still lacks: rounding errors of a mean far from zero do not reach y
-};
-
-// Sums over the columns of the n numbers terms(c) gives, as sixteen running sums each, added in a fixed order: the same bits
-// whatever the width of the vectors.
-template <int n, class Terms> inline std::array<float, n> lane_sums(int64_t columns, Terms&& terms) {
-  constexpr int64_t lanes = 16;
-  float sums[n][lanes] = {};
-  const auto add = [&](int64_t c, int64_t l) __attribute__((always_inline)) {
-    const std::array<float, n> values = terms(c);
-    for (int k = 0; k < n; ++k) sums[k][l] += values[k];
-  };
-  int64_t c = 0;
-  for (; c + lanes <= columns; c += lanes)
-#pragma omp simd
-    for (int64_t l = 0; l < lanes; ++l) add(c + l, l);
-  for (int64_t l = 0; c + l < columns; ++l) add(c + l, l);
-  std::array<float, n> totals;
-  for (int k = 0; k < n; ++k) {
-    for (int64_t half = lanes / 2; half > 0; half /= 2)
-      for (int64_t l = 0; l < half; ++l) sums[k][l] += sums[k][l + half];
-    totals[k] = sums[k][0];
-  }
-  return totals;
-}
-
-// Two passes over a row that stays in the first-level cache.
-inline RowStatistics statistics(const float* x, int64_t columns, float eps) {
-  const float mean = lane_sums<1>(columns, [&](int64_t c) { return std::array{x[c]}; })[0] / float(columns);
-  const auto [first, second] = lane_sums<2>(columns, [&](int64_t c) {
-    const float d = x[c] - mean;
-    return std::array{d, d * d};
-  });
-  const float correction = first / float(columns);
-  const float variance = std::max(0.0f, second / float(columns) - correction * correction);
-  return {mean, 1 / std::sqrt(variance + eps), correction};
-}
-
 template <class T>
 void forward(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) {
   const int64_t columns = columns_of(x);
@@ -85,7 +45,7 @@ void forward(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor
     const float *w = scale.data(), *b = shift.data();
     for (int64_t r = begin; r < end; ++r) {
       const float* p = row.load(from.at(r, 0));
-      const auto [mean, rstd, correction] = statistics(p, columns, eps);
+      const auto [mean, rstd, correction] = row_statistics(p, columns, eps);
       const float offset = -correction * rstd;
       T* o = to.at(r, 0);
 #pragma omp simd
@@ -96,19 +56,6 @@ void forward(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor
       }
     }
   });
-}
-
-// dx of one row: rstd (g - mean(g) - xhat mean(g xhat)) with g = dy weight.
-template <class T> inline void backward_row(T* dx, const float* g_in, const float* x, const float* weight, float mean,
-                                            float rstd, int64_t columns) {
-  const auto [sum_g, sum_gx] = lane_sums<2>(columns, [&](int64_t c) {
-    const float g = g_in[c] * weight[c];
-    return std::array{g, g * (x[c] - mean)};
-  });
-  // dx = rstd g + slope (x - mean) + level
-  const float level = -rstd * sum_g / float(columns), slope = -rstd * rstd * rstd * sum_gx / float(columns);
-#pragma omp simd
-  for (int64_t c = 0; c < columns; ++c) put(dx[c], std::fma(rstd * g_in[c], weight[c], std::fma(slope, x[c] - mean, level)));
 }
 
 // Fixed blocks of rows add up their share of dweight and dbias; the shares are then added in order and in double.
@@ -123,18 +70,21 @@ template <class T> void backward(const Tensor& dx, const Tensor& dweight, const 
   std::vector<float> partial(parameters ? size_t(blocks * 2 * columns) : 0);
   parallel_for(rows, block, [&](int64_t begin, int64_t end) {
     WideRow<T> gradient_row(columns), input_row(columns);
+    std::vector<float> wide_dx(std::is_same_v<T, float> ? 0 : size_t(columns));
     for (int64_t r = begin; r < end; ++r) {
       const float *g = gradient_row.load(gradients.at(r, 0)), *p = input_row.load(inputs.at(r, 0));
       const float mean = statistic[2 * r], rstd = statistic[2 * r + 1];
       if (parameters) {
-        float *dw = &partial[size_t(r / block * 2 * columns)], *db = dw + columns;
-#pragma omp simd
-        for (int64_t c = 0; c < columns; ++c) {
-          dw[c] += g[c] * ((p[c] - mean) * rstd);
-          db[c] += g[c];
-        }
+        float* dw = &partial[size_t(r / block * 2 * columns)];
+        normalise_row_parameters(dw, dw + columns, g, p, mean, rstd, columns);
       }
-      if (dx) backward_row(outputs.at(r, 0), g, p, scale.data(), mean, rstd, columns);
+      if (!dx) continue;
+      if constexpr (std::is_same_v<T, float>) {
+        normalise_row_backward(outputs.at(r, 0), g, p, scale.data(), mean, rstd, columns, nullptr);
+      } else {
+        normalise_row_backward(wide_dx.data(), g, p, scale.data(), mean, rstd, columns, nullptr);
+        for (int64_t c = 0; c < columns; ++c) put(outputs.at(r, 0)[c], wide_dx[size_t(c)]);
+      }
     }
   });
   if (!parameters) return;

@@ -1,6 +1,7 @@
 #include "tensor/cpu/register.h"
 
 #include "tensor/cpu/families.h"
+#include "tensor/cpu/parallel.h"
 
 namespace relume {
 
@@ -20,6 +21,15 @@ void register_cpu_kernels() {
   cpu::register_picture_noise_kernels();
   cpu::register_picture_jpeg_kernels();
   cpu::register_picture_sharpen_kernels();
+}
+
+CpuBackend describe_cpu_backend() {
+#ifdef __AVX512F__
+  constexpr const char* instructions = "AVX-512";
+#else
+  constexpr const char* instructions = "AVX2";
+#endif
+  return {.instructions = instructions, .threads = omp_get_max_threads()};
 }
 
 }  // namespace relume

@@ -1,6 +1,5 @@
-// Products of small matrices that stay in the cache, blocked in registers, on the compiler's vector types: one source for
-// AVX-512 and AVX2. Matrices are row-major f32 scratch whose widths are padded to a multiple of `lanes` and heights to
-// `row_block`.
+// Products of matrices that stay in the cache, blocked in registers, on the compiler's vector types: one source for AVX-512 and
+// AVX2. What is written has widths padded to a multiple of `lanes`.
 #pragma once
 
 #include <xmmintrin.h>
@@ -12,11 +11,11 @@
 namespace relume::cpu {
 
 #ifdef __AVX512F__
-inline constexpr int lanes = 16, tile_vectors = 4;  // 32 registers: 16 sums, 4 vectors of b, the broadcasts of a
+inline constexpr int lanes = 16, tile_rows = 12;  // 32 registers: 24 sums, 2 vectors of b, a broadcast of a
 #else
-inline constexpr int lanes = 8, tile_vectors = 2;  // 16 registers: 8 sums
+inline constexpr int lanes = 8, tile_rows = 6;  // 16 registers: 12 sums
 #endif
-inline constexpr int row_block = 8;  // rows of a tile divide it
+inline constexpr int panel_width = 2 * lanes;  // columns of a tile
 
 typedef float Vec __attribute__((vector_size(4 * lanes)));
 typedef float Quad __attribute__((vector_size(16)));
@@ -41,6 +40,19 @@ template <class V = Vec> inline V load(const float* from) {
   return v;
 }
 template <class V> inline void store(float* to, V v) { std::memcpy(to, &v, sizeof v); }
+// The first `count` elements, all of them where there are no more.
+inline void store_first(float* to, Vec v, ptrdiff_t count) {
+  if (count >= lanes) return store(to, v);
+  float all[lanes];
+  store(all, v);
+  std::memcpy(to, all, size_t(count) * sizeof(float));
+}
+inline Vec load_first(const float* from, ptrdiff_t count) {
+  if (count >= lanes) return load(from);
+  float all[lanes] = {};
+  std::memcpy(all, from, size_t(count) * sizeof(float));
+  return load(all);
+}
 inline Vec splat(float x) { return x - Vec{}; }
 inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
 
@@ -138,52 +150,72 @@ struct LeftFactor {
   ptrdiff_t row_step, depth_step;
 };
 
-// Calls finish(i, j, init(i, j) + sum over k < depth of a(i, k) * b[k][j ..]) for every row i and every vector of columns j.
+// The right factor in panels of panel_width columns: element (k, column) of panel p is at data[p * panel_step + k * depth_step
+// + column]. A row-major matrix has panel_step panel_width; a packed one (gemm.h) keeps each panel together.
+struct RightFactor {
+  const float* data;
+  ptrdiff_t depth_step, panel_step = panel_width;
+};
+
+// Columns: a multiple of lanes; what lies beyond the true ones is computed from what the right factor has there.
 struct ProductShape {
-  ptrdiff_t rows, columns, depth;  // multiples of row_block, of lanes, any
+  ptrdiff_t rows, columns, depth;
 };
 
 namespace detail {
+// A value the compiler must hold in a register: else it reads it from memory again for every row, at half the speed.
+inline Vec held(Vec v) {
+  asm("" : "+v"(v));
+  return v;
+}
+
 template <int rows, int vectors, class Init, class Finish> inline void tile(ptrdiff_t i, ptrdiff_t j, ptrdiff_t depth,
                                                                             const LeftFactor& a, const float* b,
-                                                                            ptrdiff_t b_pitch, Init& init, Finish& finish) {
+                                                                            ptrdiff_t b_step, Init& init, Finish& finish) {
   Vec sum[rows][vectors];
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) sum[r][v] = init(i + r, j + v * lanes);
   const float* left = a.data + i * a.row_step;
-  const float* right = b + j;
-  for (ptrdiff_t k = 0; k < depth; ++k, left += a.depth_step, right += b_pitch) {
+  for (ptrdiff_t k = 0; k < depth; ++k, left += a.depth_step, b += b_step) {
     Vec x[vectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v) x[v] = load(right + v * lanes);
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) sum[r][v] += left[r * a.row_step] * x[v];
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) x[v] = held(load(b + v * lanes));
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; ++r) {
+      const float factor = left[r * a.row_step];
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) sum[r][v] += factor * x[v];
+    }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) finish(i + r, j + v * lanes, sum[r][v]);
 }
 }  // namespace detail
 
-template <class Init, class Finish> inline void product(const ProductShape& shape, const LeftFactor& a, const float* b,
-                                                        ptrdiff_t b_pitch, Init&& init, Finish&& finish) {
-  const auto column_of_tiles = [&]<int rows, int vectors>(ptrdiff_t j) {
-    for (ptrdiff_t i = 0; i < shape.rows; i += rows)
-      detail::tile<rows, vectors>(i, j, shape.depth, a, b, b_pitch, init, finish);
+// Calls finish(i, j, init(i, j) + sum over k < depth of a(i, k) * b(k, j ..)) for every row i and every vector of columns j.
+// The sum runs over k in order, one rounding a term: the same bits whatever the width of the vectors.
+template <class Init, class Finish>
+inline void product(const ProductShape& shape, const LeftFactor& a, const RightFactor& b, Init&& init, Finish&& finish) {
+  const auto column_of_tiles = [&]<int vectors>(ptrdiff_t j) {
+    const float* panel = b.data + j / panel_width * b.panel_step + j % panel_width;
+    ptrdiff_t i = 0;
+    const auto run = [&]<int rows>() {
+      for (; i + rows <= shape.rows; i += rows)
+        detail::tile<rows, vectors>(i, j, shape.depth, a, panel, b.depth_step, init, finish);
+    };
+    run.template operator()<tile_rows>();
+    if constexpr (tile_rows > 8) run.template operator()<8>();
+    run.template operator()<4>();
+    run.template operator()<2>();
+    run.template operator()<1>();
   };
-  ptrdiff_t left = shape.columns / lanes, j = 0;
-  for (; left >= tile_vectors; left -= tile_vectors, j += tile_vectors * lanes)
-    column_of_tiles.template operator()<4, tile_vectors>(j);
-  if constexpr (tile_vectors > 2) {
-    if (left == 3) return column_of_tiles.template operator()<4, 3>(j);
-    if (left == 2) return column_of_tiles.template operator()<8, 2>(j);
-  }
-  if (left == 1) column_of_tiles.template operator()<8, 1>(j);
+  ptrdiff_t j = 0;
+  for (; j + panel_width <= shape.columns; j += panel_width) column_of_tiles.template operator()<2>(j);
+  if (j < shape.columns) column_of_tiles.template operator()<1>(j);
 }
 
 }  // namespace relume::cpu

@@ -1,9 +1,10 @@
-// Slots of attention. Queries, keys and values are views of one packed projection; no copies for partition, shift or merge, and
-// no score matrix ever leaves the cache.
+// Slots of attention. Queries, keys and values never leave the cache, and neither do scores; no copies for partition, shift or
+// merge.
 #pragma once
 
 #include "tensor/core/kernel.h"
 #include "tensor/core/tensor.h"
+#include "tensor/kernels/matmul.h"
 
 namespace relume::kernels {
 
@@ -14,21 +15,35 @@ struct WindowAttentionOptions {
   double scale = 1;  // of the queries, head_dim^-0.5
 };
 
-// Window attention straight on the channels-last map (spec 2.1, WMSA between its two projections).
-//   qkv   [N, H, W, 3*C]: channels laid out [3][heads][head_dim]; dense or pitched rows
-//   table [(2*window-1)^2, heads]: relative position bias, row (yi-yj+window-1)*(2*window-1) + (xi-xj+window-1)
-//   y     [N, H, W, C]: softmax(scale * q k^T + bias + mask) v, heads side by side
-//   lse   [N, H, W, heads]: log of the softmax denominators, kept for the backward pass; undefined when none will be asked for
-// Shifted windows: tokens of different regions of the map (labels of the slices [0,-window), [-window,-shift), [-shift,end) of
-// each axis) get -100 added to their score, not -infinity. f32 and f64.
-inline Kernel<void(const Tensor& y, const Tensor& lse, const Tensor& qkv, const Tensor& table,
-                   const WindowAttentionOptions& options)>
-    window_attention_forward{"window_attention_forward"};
-// dqkv [N, H, W, 3*C], dtable like table (overwritten; undefined: not wanted). Scores are recomputed from qkv and lse.
-inline Kernel<void(const Tensor& dqkv, const Tensor& dtable, const Tensor& dy, const Tensor& y, const Tensor& lse,
-                   const Tensor& qkv, const Tensor& table, const WindowAttentionOptions& options)>
-    window_attention_backward{"window_attention_backward"};
+// The first half of a Swin block (spec 2.1), straight on the channels-last map x [N, H, W, C]:
+//   q, k, v = norm(x) wqkv^T + bqkv, channels laid out [3][heads][head_dim]
+//   y = x + sample_scale[n] * (softmax(scale * q k^T + bias + mask) v wproj^T + bproj), heads side by side
+// the softmax within windows. Shifted windows: tokens of different regions of the map (labels of the slices [0,-window),
+// [-window,-shift), [-shift,end) of each axis) get -100 added to their score, not -infinity. f32 and f64.
+struct ResidualWindowAttention {
+  RowNorm norm = {};                      // with a weight
+  Tensor qkv_weight = {}, qkv_bias = {};  // [3*C, C], [3*C] or undefined
+  Tensor table = {};                      // [(2*window-1)^2, heads]: bias, row (yi-yj+window-1)*(2*window-1) + (xi-xj+window-1)
+  Tensor proj_weight = {}, proj_bias = {};  // [C, C], [C] or undefined
+  WindowAttentionOptions options = {};
+  Tensor sample_scale = {};  // f32 [N]
+  Tensor lse = {};           // [N, H, W, heads]: log of the softmax denominators; written by the forward pass unless undefined,
+                             // read by the backward pass
+};
+// y, x: dense or pitched rows.
+inline Kernel<void(const Tensor& y, const Tensor& x, const ResidualWindowAttention& attention)>
+    residual_window_attention_forward{"residual_window_attention_forward"};
+struct ResidualWindowAttentionGradients {
+  Tensor dx, dnorm_weight, dnorm_bias, dqkv_weight, dqkv_bias, dtable, dproj_weight, dproj_bias;  // each overwritten;
+                                                                                                  // undefined: not wanted
+};
+// Everything but x, the norm's statistics and lse is computed again.
+inline Kernel<void(const ResidualWindowAttentionGradients& gradients, const Tensor& dy, const Tensor& x,
+                   const ResidualWindowAttention& attention)>
+    residual_window_attention_backward{"residual_window_attention_backward"};
 
-template <class F> void for_each_attention_slot(F&& f) { f(window_attention_forward), f(window_attention_backward); }
+template <class F> void for_each_attention_slot(F&& f) {
+  f(residual_window_attention_forward), f(residual_window_attention_backward);
+}
 
 }  // namespace relume::kernels

@@ -26,13 +26,8 @@ inline Kernel<void(const Tensor& table, const Tensor& x)> sum_rows{"sum_rows"};
 // a network (mean and range of its pictures), not parameters.
 inline Kernel<void(const Tensor& out, const Tensor& x, const Tensor& scale, const Tensor& shift)> channel_affine{
     "channel_affine"};
-// out[n, ...] = x[n, ...] + scale[n] * branch[n, ...]; x undefined means 0, scale undefined means 1. scale: f32 [N]. The
-// residual connection with stochastic depth; with x undefined, its gradient towards the branch.
-inline Kernel<void(const Tensor& out, const Tensor& x, const Tensor& branch, const Tensor& scale)> add_scaled{"add_scaled"};
-
 template <class F> void for_each_elementwise_slot(F&& f) {
-  f(activation_forward), f(activation_backward), f(axpby), f(multiply), f(add_rows), f(sum_rows), f(channel_affine),
-      f(add_scaled);
+  f(activation_forward), f(activation_backward), f(axpby), f(multiply), f(add_rows), f(sum_rows), f(channel_affine);
 }
 
 }  // namespace relume::kernels

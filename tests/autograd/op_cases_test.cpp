@@ -68,7 +68,8 @@ TEST_P(OpCases, GradientsAgreeWithCentralDifferences) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!c.inputs[i].differentiable) continue;
     double* v = inputs[i].data<double>();
-    const int64_t stride = std::max<int64_t>(1, inputs[i].numel() / 40);  // some forty elements of each input
+    const int64_t checked = c.flops > 2e6 ? 4 : 40;  // elements of each input, about: the plain kernels are slow
+    const int64_t stride = std::max<int64_t>(1, inputs[i].numel() / checked);
     double largest = 0;
     for (int64_t k = 0; k < inputs[i].numel(); ++k) largest = std::max(largest, std::abs(exact.gradients[i].data<double>()[k]));
     for (int64_t k = 0; k < inputs[i].numel(); k += stride) {
@@ -107,7 +108,7 @@ TEST_P(OpCases, SixteenBitStorageIsWidened) {
   for (const auto& [dtype, tolerance] : {std::pair{DType::bf16, 0.02}, std::pair{DType::f16, 0.003}}) {
     std::vector<Tensor> narrow = inputs_of(c, dtype), wide;
     for (const Tensor& t : narrow) wide.push_back(t.to(DType::f32));
-    if (c.name.starts_with("window_attention")) {
+    if (c.name.starts_with("residual_window_attention")) {
       EXPECT_THROW(c.run(narrow), InputError) << "attention says that it has no 16-bit form on the CPU";
       continue;
     }

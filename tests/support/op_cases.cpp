@@ -30,10 +30,35 @@ OpCase linear_case(const std::string& name, const Shape& x, int64_t out, LinearO
   return c;
 }
 
+// linear() with a norm in front.
+OpCase normed_linear_case(const std::string& name, const Shape& x, int64_t out, LinearOptions options = {}) {
+  OpCase c{.name = "linear/" + name, .inputs = {{x, -3, 5}, {{out, x[-1]}}, {{out}}, {{x[-1]}}, {{x[-1]}}}};
+  c.run = [options](const Inputs& in) {
+    LinearOptions o = options;
+    o.norm = {in[3], in[4], 1e-5};
+    return linear(in[0], in[1], in[2], o);
+  };
+  c.flops = 2.0 * double(x.numel() * out);
+  return c;
+}
+
+OpCase mlp_case(const std::string& name, const Shape& x, int64_t hidden, Activation act = gelu_activation,
+                const Tensor& sample_scale = {}) {
+  const int64_t channels = x[-1];
+  OpCase c{
+      .name = "residual_mlp/" + name,
+      .inputs = {{x, -3, 5}, {{channels}}, {{channels}}, {{hidden, channels}}, {{hidden}}, {{channels, hidden}}, {{channels}}}};
+  c.run = [act, sample_scale](const Inputs& in) {
+    return residual_mlp(in[0], {{in[1], in[2], 1e-5}, in[3], in[4], in[5], in[6], act}, sample_scale);
+  };
+  c.flops = 4.0 * double(x.numel() * hidden);
+  return c;
+}
+
 OpCase conv_case(const std::string& name, const Shape& x, const Shape& w, ConvOptions options, Activation act = {},
                  bool residual = false) {
-  const Shape y{x[0], (x[1] + options.top + options.bottom - w[1]) / options.stride + 1,
-                (x[2] + options.left + options.right - w[2]) / options.stride + 1, w[0]};
+  const Shape y{x[0], (x[1] * options.enlarge + options.top + options.bottom - w[1]) / options.stride + 1,
+                (x[2] * options.enlarge + options.left + options.right - w[2]) / options.stride + 1, w[0]};
   OpCase c{.name = "conv2d/" + name, .inputs = {{x}, {w}, {{w[0]}}}};
   if (residual) c.inputs.push_back({y});
   c.run = [options, act, residual](const Inputs& in) {
@@ -43,13 +68,25 @@ OpCase conv_case(const std::string& name, const Shape& x, const Shape& w, ConvOp
   return c;
 }
 
-OpCase attention_case(const std::string& name, const Shape& map, WindowAttentionOptions options) {
-  const int64_t side = 2 * options.window - 1;
-  options.scale = 1 / std::sqrt(double(map[3] / options.heads));
-  OpCase c{.name = "window_attention/" + name,
-           .inputs = {{map.with(3, 3 * map[3]), -2, 2}, {{side * side, options.heads}, -2, 2}}};
-  c.run = [options](const Inputs& in) { return window_attention(in[0], in[1], options); };
-  c.flops = 4.0 * double(map.numel()) * options.window * options.window;
+OpCase attention_case(const std::string& name, const Shape& map, WindowAttentionOptions options, bool bias = true,
+                      const Tensor& sample_scale = {}) {
+  const int64_t side = 2 * options.window - 1, channels = map[3];
+  const double size = 2 / std::sqrt(double(channels));  // as large as a network's: scores of some units
+  options.scale = 1 / std::sqrt(double(channels / options.heads));
+  OpCase c{.name = "residual_window_attention/" + name,
+           .inputs = {{map, -3, 5},
+                      {{channels}},
+                      {{channels}},
+                      {{3 * channels, channels}, -size, size},
+                      {{side * side, options.heads}, -2, 2},
+                      {{channels, channels}}}};
+  if (bias) c.inputs.insert(c.inputs.end(), {{{3 * channels}}, {{channels}}});
+  c.run = [options, bias, sample_scale](const Inputs& in) {
+    return residual_window_attention(
+        in[0], {{in[1], in[2], 1e-5}, in[3], bias ? in[6] : Tensor(), in[4], in[5], bias ? in[7] : Tensor(), options},
+        sample_scale);
+  };
+  c.flops = 8.0 * double(map.numel() * channels) + 4.0 * double(map.numel()) * options.window * options.window;
   return c;
 }
 
@@ -116,6 +153,18 @@ std::vector<OpCase> small_cases() {
       linear_case("residual", {2, 3, 9}, 9, {}, true),
       linear_case("everything", {3, 5, 6}, 10,
                   {.act = silu_activation, .sample_scale = Tensor::of<float>({3}, {1.25f, 0.f, 2.f})}, true),
+      normed_linear_case("norm", {2, 5, 18}, 7),
+      normed_linear_case("norm/everything", {3, 67, 20}, 33,
+                         {.act = gelu_activation, .sample_scale = Tensor::of<float>({3}, {1.25f, 0.f, 2.f})}),
+      mlp_case("odd", {2, 3, 5, 13}, 29),
+      mlp_case("one", {1, 1}, 1),
+      mlp_case("blocks", {3, 70, 20}, 33, silu_activation, Tensor::of<float>({3}, {1.25f, 0.f, 2.f})),
+      {.name = "residual_mlp/no_bias",
+       .inputs = {{{7, 6}}, {{6}}, {{6}}, {{9, 6}}, {{6, 9}}},
+       .run =
+           [](const Inputs& in) {
+             return residual_mlp(in[0], {{in[1], in[2], 1e-5}, in[3], {}, in[4], {}, gelu_activation});
+           }},
       {.name = "linear/no_bias",
        .inputs = {{{5, 3}}, {{4, 3}}},
        .run = [](const Inputs& in) { return linear(in[0], in[1], {}); }},
@@ -129,6 +178,15 @@ std::vector<OpCase> small_cases() {
       conv_case("stride2", {1, 7, 8, 4}, {6, 3, 3, 4}, {2, 1, 1, 1, 1}),
       conv_case("stride2/bottom_right", {1, 6, 8, 3}, {5, 3, 3, 3}, {2, 0, 0, 1, 1}),
       conv_case("5x3/uneven_padding", {1, 6, 7, 2}, {3, 5, 3, 2}, {1, 1, 2, 3, 0}),
+      conv_case("enlarged", {2, 3, 5, 4}, {3, 3, 3, 4}, ConvOptions::same(3, 2)),
+      conv_case("enlarged/3", {1, 2, 3, 5}, {4, 3, 3, 5}, ConvOptions::same(3, 3), leaky_relu_activation(0.2)),
+      // Large enough for Winograd's filtering: sizes that are no multiple of its tiles, channels of no vector.
+      conv_case("winograd", {2, 23, 26, 19}, {21, 3, 3, 19}, same, leaky_relu_activation(0.2)),
+      conv_case("winograd/residual", {1, 33, 31, 16}, {37, 3, 3, 16}, same, {}, true),
+      conv_case("winograd/few_out", {3, 18, 21, 24}, {3, 3, 3, 24}, same),
+      conv_case("winograd/uneven_padding", {1, 35, 30, 17}, {5, 3, 3, 17}, {1, 2, 0, 1, 2}),
+      conv_case("winograd/enlarged", {2, 11, 14, 18}, {20, 3, 3, 18}, ConvOptions::same(3, 2)),
+      conv_case("winograd/enlarged_few_out", {1, 17, 19, 16}, {2, 3, 3, 16}, ConvOptions::same(3, 2)),
       {.name = "conv2d/no_bias",
        .inputs = {{{1, 3, 3, 2}}, {{2, 3, 3, 2}}},
        .run = [same](const Inputs& in) { return conv2d(in[0], in[1], {}, same); }},
@@ -138,9 +196,14 @@ std::vector<OpCase> small_cases() {
       attention_case("one_window", {1, 4, 4, 6}, {.heads = 3, .window = 4, .shift = 2}),
       attention_case("tiny", {1, 2, 2, 1}, {.heads = 1, .window = 1}),
       attention_case("seven", {1, 7, 14, 5}, {.heads = 1, .window = 7, .shift = 3}),
+      attention_case("no_bias", {1, 4, 8, 6}, {.heads = 2, .window = 4}, false),
+      attention_case("sample_scale", {3, 4, 4, 6}, {.heads = 2, .window = 4, .shift = 2}, true,
+                     Tensor::of<float>({3}, {1.25f, 0.f, 2.f})),
   };
-  for (OpCase& c : cases)
-    if (c.name.starts_with("window_attention")) c.gradient_tolerance = 2e-5;
+  for (OpCase& c : cases) {
+    if (c.name.starts_with("residual_window_attention")) c.gradient_tolerance = 2e-5;
+    if (c.name.find("winograd") != std::string::npos) c.tolerance = 4e-6;
+  }
   return cases;
 }
 
@@ -150,13 +213,16 @@ std::vector<OpCase> large_cases() {
   std::vector<OpCase> cases{
       linear_case("paper/qkv", tokens, 540),
       linear_case("paper/proj", tokens, 180, {}, true),
+      normed_linear_case("paper/norm_qkv", tokens, 540),
+      mlp_case("paper", tokens, 360),
       linear_case("paper/fc1_gelu", tokens, 360, {.act = gelu_activation}),
       linear_case("paper/fc2", {1, 64, 64, 360}, 180, {}, true),
       conv_case("paper/conv_first", {1, 64, 64, 192}, {180, 3, 3, 192}, same),
       conv_case("paper/body", tokens, {180, 3, 3, 180}, same, {}, true),
-      conv_case("paper/up1", {1, 128, 128, 64}, {64, 3, 3, 64}, same, leaky_relu_activation(0.2)),
-      conv_case("paper/up2", {1, 256, 256, 64}, {64, 3, 3, 64}, same, leaky_relu_activation(0.2)),
-      conv_case("paper/up3", {1, 512, 512, 64}, {64, 3, 3, 64}, same, leaky_relu_activation(0.2)),
+      conv_case("paper/up1", {1, 64, 64, 64}, {64, 3, 3, 64}, ConvOptions::same(3, 2), leaky_relu_activation(0.2)),
+      conv_case("paper/up2", {1, 128, 128, 64}, {64, 3, 3, 64}, ConvOptions::same(3, 2), leaky_relu_activation(0.2)),
+      conv_case("paper/up3", {1, 256, 256, 64}, {64, 3, 3, 64}, ConvOptions::same(3, 2), leaky_relu_activation(0.2)),
+      conv_case("paper/hr", {1, 512, 512, 64}, {64, 3, 3, 64}, same, leaky_relu_activation(0.2)),
       conv_case("paper/last", {1, 512, 512, 64}, {3, 3, 3, 64}, same),
       attention_case("paper/plain", tokens, {.heads = 6, .window = 8}),
       attention_case("paper/shifted", tokens, {.heads = 6, .window = 8, .shift = 4}),

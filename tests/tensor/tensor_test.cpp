@@ -59,17 +59,25 @@ TEST(Tensor, WrongTypeAndUndefinedAreErrors) {
   EXPECT_THROW(Tensor::zeros({2}).copy_from(Tensor::zeros({2}, DType::f64)), InputError);
 }
 
-TEST(Storage, DerivedCopiesLiveForOneVersion) {
+TEST(Storage, DerivedCopiesAreKeptFromTheSecondUseOfAVersionOn) {
   const Tensor t = Tensor::zeros({4});
   int made = 0;
   const auto get = [&](uint64_t key) {
-    return t.storage()->derived(key, [&] { return std::shared_ptr<void>(std::make_shared<int>(++made)); });
+    const auto made_now = [&] { return std::shared_ptr<void>(std::make_shared<int>(++made)); };
+    return std::weak_ptr<void>(t.storage()->derived_if_reused(key, made_now));
   };
-  get(1), get(1), get(2);
+  EXPECT_TRUE(get(1).expired()) << "used once: not kept";
+  const std::weak_ptr<void> kept = get(1);
+  EXPECT_FALSE(kept.expired());
+  EXPECT_EQ(kept.lock(), get(1).lock());
   EXPECT_EQ(made, 2);
-  t.storage()->bump_version();
-  get(1);
+  get(2);
   EXPECT_EQ(made, 3);
+  t.storage()->bump_version();
+  get(2);
+  EXPECT_TRUE(kept.expired()) << "of an older version";
+  EXPECT_TRUE(get(1).expired());
+  EXPECT_EQ(made, 5);
 }
 
 TEST(Storage, CountsMemory) {

@@ -5,6 +5,8 @@
 #include <limits>
 #include <vector>
 
+#include "tensor/cpu/reference/reference.h"
+
 namespace relume::cpu::reference {
 namespace {
 
@@ -123,6 +125,48 @@ void window_attention_backward(const Tensor& dqkv, const Tensor& dtable, const T
   if (!dtable) return;
   for (int64_t row = 0; row < table.rows(); ++row)
     std::copy_n(dbias.data() + row * o.heads, o.heads, dtable.data<double>() + row * dtable.pitch());
+}
+
+namespace {
+
+using kernels::LinearEpilogue, kernels::ResidualWindowAttention, kernels::ResidualWindowAttentionGradients;
+
+Tensor f64_like(const Tensor& t) { return Tensor::empty(t.shape(), DType::f64); }
+
+struct Projected {
+  Tensor qkv, attended, lse;
+};
+Projected projected(const Tensor& x, const ResidualWindowAttention& a) {
+  Projected p{Tensor::empty(x.shape().with(3, 3 * x.shape(3)), DType::f64), f64_like(x),
+              Tensor::empty(x.shape().with(3, a.options.heads), DType::f64)};
+  linear_forward(p.qkv, x, a.qkv_weight, a.qkv_bias, a.norm, {});
+  window_attention_forward(p.attended, p.lse, p.qkv, a.table, a.options);
+  return p;
+}
+
+}  // namespace
+
+void residual_window_attention_forward(const Tensor& y, const Tensor& x, const ResidualWindowAttention& a) {
+  const Projected p = projected(x, a);
+  if (a.lse) a.lse.copy_from(p.lse);
+  linear_forward(y, p.attended, a.proj_weight, a.proj_bias, {}, {.sample_scale = a.sample_scale, .residual = x.clone()});
+}
+
+void residual_window_attention_backward(const ResidualWindowAttentionGradients& g, const Tensor& dy, const Tensor& x,
+                                        const ResidualWindowAttention& a) {
+  ResidualWindowAttention again = a;
+  again.norm.stats = {};
+  const Projected p = projected(x, again);
+  const Tensor dattended = f64_like(x), dqkv = f64_like(p.qkv), dx = f64_like(x);
+  linear_backward({dattended, g.dproj_weight, g.dproj_bias, {}, {}}, dy, p.attended, a.proj_weight, {},
+                  {.sample_scale = a.sample_scale});
+  window_attention_backward(dqkv, g.dtable, dattended, p.attended, a.lse, p.qkv, a.table, a.options);
+  linear_backward({dx, g.dqkv_weight, g.dqkv_bias, g.dnorm_weight, g.dnorm_bias}, dqkv, x, a.qkv_weight, a.norm, {});
+  if (!g.dx) return;
+  for (int64_t row = 0; row < dx.rows(); ++row)
+    for (int64_t c = 0; c < dx.shape(3); ++c)
+      g.dx.data<double>()[row * g.dx.pitch() + c] =
+          dx.data<double>()[row * dx.pitch() + c] + dy.data<double>()[row * dy.pitch() + c];
 }
 
 }  // namespace relume::cpu::reference

@@ -4,9 +4,10 @@ namespace relume::cpu::reference {
 namespace {
 
 // Calls f(output offset, input offset, weight tap offset) for every pair of pixels that one kernel tap joins; offsets are those
-// of channel 0 in y, x and of [0, tap, 0] in w.
+// of channel 0 in y, x and of [0, tap, 0] in w. Enlarging x repeats its pixels.
 template <class F> void for_each_tap(const Tensor& y, const Tensor& x, const Tensor& w, const kernels::ConvOptions& o, F&& f) {
-  const int64_t height = x.shape(1), width = x.shape(2), kh = w.shape(1), kw = w.shape(2), in = w.shape(3);
+  const int64_t height = x.shape(1) * o.enlarge, width = x.shape(2) * o.enlarge, kh = w.shape(1), kw = w.shape(2),
+                in = w.shape(3);
   for (int64_t n = 0; n < y.shape(0); ++n)
     for (int64_t i = 0; i < y.shape(1); ++i)
       for (int64_t j = 0; j < y.shape(2); ++j)
@@ -14,8 +15,8 @@ template <class F> void for_each_tap(const Tensor& y, const Tensor& x, const Ten
           for (int64_t b = 0; b < kw; ++b) {
             const int64_t row = i * o.stride - o.top + a, column = j * o.stride - o.left + b;
             if (row < 0 || row >= height || column < 0 || column >= width) continue;
-            f(((n * y.shape(1) + i) * y.shape(2) + j) * y.pitch(), ((n * height + row) * width + column) * x.pitch(),
-              (a * kw + b) * in);
+            const int64_t pixel = (n * x.shape(1) + row / o.enlarge) * x.shape(2) + column / o.enlarge;
+            f(((n * y.shape(1) + i) * y.shape(2) + j) * y.pitch(), pixel * x.pitch(), (a * kw + b) * in);
           }
 }
 

@@ -6,10 +6,13 @@
 
 namespace relume::cpu::reference {
 
-void linear_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias,
+void linear_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const kernels::RowNorm& norm,
                     const kernels::LinearEpilogue& epilogue);
-void linear_backward_data(const Tensor& dx, const Tensor& dy, const Tensor& w);
-void linear_backward_weight(const Tensor& dw, const Tensor& db, const Tensor& dy, const Tensor& x);
+void linear_backward(const kernels::LinearGradients& gradients, const Tensor& dy, const Tensor& x, const Tensor& w,
+                     const kernels::RowNorm& norm, const kernels::LinearEpilogue& epilogue);
+void residual_mlp_forward(const Tensor& y, const Tensor& x, const kernels::ResidualMlp& mlp);
+void residual_mlp_backward(const kernels::ResidualMlpGradients& gradients, const Tensor& dy, const Tensor& x,
+                           const kernels::ResidualMlp& mlp);
 
 void conv2d_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const kernels::ConvOptions& options,
                     const kernels::ConvEpilogue& epilogue);
