@@ -111,6 +111,26 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
+std::string printable(std::string_view text, size_t longest) {
+  const bool proper = is_utf8(text);
+  std::string result;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    // Not in the middle of a character.
+    if (i >= longest && (!proper || (byte & 0xC0) != 0x80)) return result + "...";
+    const unsigned next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0u;
+    if (byte < 0x20 || byte == 0x7F || (byte >= 0x80 && !proper)) {
+      result += fmt::format("\\x{:02x}", byte);
+    } else if (byte == 0xC2 && next < 0xA0) {  // U+0080 to U+009F
+      result += fmt::format("\\x{:02x}", next);
+      ++i;
+    } else {
+      result += text[i];
+    }
+  }
+  return result;
+}
+
 std::string human_bytes(double bytes) {
   static constexpr const char* units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
   size_t unit = 0;

@@ -44,6 +44,7 @@ Values values_of(const Tensor& t) {
     case DType::u8: rows(t.data<uint8_t>()); break;
     case DType::i32: rows(t.data<int32_t>()); break;
     case DType::i64: rows(t.data<int64_t>()); break;
+    case DType::boolean: rows(t.data<bool>()); break;
   }
   return out;
 }

@@ -97,6 +97,24 @@ TEST(Text, Utf8IsWellFormedUnicode) {
     EXPECT_FALSE(is_utf8(bad)) << bad.size();
 }
 
+TEST(Text, PrintableObeysNoControlCharacter) {
+  EXPECT_EQ(printable("plain gr\xC3\xBCn"), "plain gr\xC3\xBCn");
+  EXPECT_EQ(printable("\x1b[31m\n\x7f"), "\\x1b[31m\\x0a\\x7f");
+  EXPECT_EQ(printable("\xC2\x9B"
+                      "31m"),
+            "\\x9b31m");
+  EXPECT_EQ(printable("\x9B"
+                      "31m \xFF"),
+            "\\x9b31m \\xff");
+  EXPECT_EQ(printable(std::string(100, 'a')), std::string(80, 'a') + "...");
+  EXPECT_EQ(printable("aa\xC3\xBC"
+                      "b",
+                      3),
+            "aa\xC3\xBC...")
+      << "not in the middle of a character";
+  EXPECT_EQ(printable(std::string(1000, '\x80'), 2), "\\x80\\x80...");
+}
+
 TEST(Text, LowerCaseChangesAsciiOnly) { EXPECT_EQ(lower_case("A.\xC3\x84.JpEg"), "a.\xC3\x84.jpeg"); }
 
 }  // namespace
