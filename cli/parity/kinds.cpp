@@ -8,6 +8,7 @@ void register_kinds(Kinds& kinds) {
   register_degrade_op_kinds(kinds);
   register_image_kinds(kinds);
   register_metric_kinds(kinds);
+  register_format_kinds(kinds);
 }
 
 }  // namespace relume::parity

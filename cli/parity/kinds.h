@@ -19,5 +19,6 @@ void register_degrade_kinds(Kinds& kinds);     // degrade_codeformer, degrade_jp
 void register_degrade_op_kinds(Kinds& kinds);  // degrade_diffjpeg, degrade_noise, degrade_usm
 void register_image_kinds(Kinds& kinds);       // torch_resize, torch_resize_scale_factor, pil_resize
 void register_metric_kinds(Kinds& kinds);      // metric_psnr_ssim, metric_niqe
+void register_format_kinds(Kinds& kinds);      // format_good, format_malformed
 
 }  // namespace relume::parity

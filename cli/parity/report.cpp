@@ -244,6 +244,13 @@ void Report::compare_value(const std::string& path, double ours) {
   judge(values_key + ("." + path), {ours}, {at->second}, false);
 }
 
+void Report::check(const std::string& name, bool holds, const std::string& why) {
+  if (holds)
+    record(name, 0, 0);
+  else
+    complain(name + ": " + why);
+}
+
 // `full_name` itself and its subsampled forms, as the case stores them.
 std::vector<Report::Form> Report::forms_of(const std::string& full_name) const {
   std::vector<Form> forms;

@@ -15,7 +15,7 @@
 namespace relume::parity {
 namespace {
 
-constexpr const char* kinds_here = "swinir*,degrade_*,torch_resize*,pil_resize,metric_psnr_ssim,metric_niqe";
+constexpr const char* kinds_here = "swinir*,degrade_*,torch_resize*,pil_resize,metric_psnr_ssim,metric_niqe,format_*";
 constexpr const char* case_on_a_kink = "swinir_a_unshuffle8_nearest";
 
 std::filesystem::path public_folder() { return test::source_folder() / "../shared/parity"; }

@@ -201,7 +201,7 @@ TEST_F(Safetensors, RefusesWhatIsNoFileOfTheFormat) {
 TEST_F(Safetensors, RefusesThePublishedMalformedFiles) {
   const char* root = std::getenv("RELUME_SOURCE_DIR");
   if (!root) GTEST_SKIP() << "RELUME_SOURCE_DIR is not set";
-  const auto fixtures = std::filesystem::path(root) / "tests/fixtures/safetensors";
+  const auto fixtures = std::filesystem::path(root) / "tests/fixtures/parity";
   const std::pair<const char*, const char*> rules[] = {{"bad_st_truncated", "truncated"},
                                                        {"bad_st_header_len", "header length"},
                                                        {"bad_st_header_json", "not a JSON object"},
