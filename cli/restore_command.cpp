@@ -16,7 +16,9 @@ void add_restore(CLI::App& app) {
                    "File for the result (.png, .jpg, .webp), or a folder; .png holds 16 bit, .png and .webp alpha")
       ->required()
       ->type_name("OUT");
-  command->add_option("--checkpoint", options->weights, "Weights of the network (.safetensors)")->required()->type_name("FILE");
+  command->add_option("--checkpoint", options->weights, "Weights of the network: safetensors, PyTorch, HDF5")
+      ->required()
+      ->type_name("FILE");
   command->add_option("--config", options->config, "Configuration of the network, for weights that do not carry it")
       ->type_name("FILE");
   command->add_flag("--overwrite", options->overwrite, "Replace results that exist already");

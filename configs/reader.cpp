@@ -41,6 +41,14 @@ class Reader {
     if (node.kind != YamlNode::Kind::null) read(root_, node, {}, "");
   }
 
+  // Only what stands under one key of the file.
+  void read_section(const std::string& text, const std::string& key) {
+    const YamlNode node = parse_yaml(text, name_);
+    for (const YamlNode& item : node.items)
+      if (node.kind == YamlNode::Kind::map && item.key == key) return read(root_, item, {}, "");
+    problem(0, fmt::format("has no section '{}'", key));
+  }
+
   void apply(const std::string& override_text) {
     source_ = "command line: " + printable(override_text);
     with_lines_ = false;
@@ -312,6 +320,12 @@ void read(const Value& root, const std::string& text, const std::string& name, c
   Reader reader(root, name);
   reader.read_file(text);
   for (const std::string& override_text : overrides) reader.apply(override_text);
+  reader.finish();
+}
+
+void read_section(const Value& root, const std::string& text, const std::string& name, const std::string& key) {
+  Reader reader(root, name);
+  reader.read_section(text, key);
   reader.finish();
 }
 

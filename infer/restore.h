@@ -2,17 +2,11 @@
 #pragma once
 
 #include <filesystem>
-#include <memory>
 
 #include "data/picture.h"
 #include "models/swinir.h"
 
 namespace relume {
-
-// The network of a weight file. Its configuration comes from `config` (a YAML file with SwinIRConfig's keys) when given, else
-// from the file's own metadata, else it is the paper's. InputError, listing every name that does not fit, when the weights
-// belong to another network.
-std::unique_ptr<SwinIR> load_swinir(const std::filesystem::path& weights, const std::filesystem::path& config = {});
 
 // picture u8 or f32 [H, W, 3] to the restored one, f32 [H*s, W*s, 3], about [0, 1], not clamped; s is network.output_scale().
 // The picture is padded with zeros on the right and bottom to network.padding_multiple() and the result cropped (spec 5.2).
