@@ -46,10 +46,14 @@ bool is_web_page(std::string_view bytes) {
   return head.starts_with("<!doctype") || head.starts_with("<?xml") || head.find("<html") != std::string::npos;
 }
 
-bool looks_like_safetensors(std::string_view bytes) {
+// A length that fits, and a JSON object; of a damaged file one of the two is left.
+struct SafetensorsSigns {
+  bool length, object;
+};
+SafetensorsSigns safetensors_signs(std::string_view bytes) {
   uint64_t header = 0;
   std::memcpy(&header, bytes.data(), sizeof header);
-  return (bytes.size() > 8 && bytes[8] == '{') || header <= bytes.size() - 8;
+  return {header <= bytes.size() - 8, bytes.size() > 8 && bytes[8] == '{'};
 }
 
 Checkpoint open_safetensors(MappedFile file, const std::string& where) {
@@ -95,6 +99,10 @@ Checkpoint open_any(const MappedFile& file, const std::string& where, const Chec
   const std::string_view bytes = file.bytes;
   RELUME_CHECK(!bytes.empty(), where, ": an empty file");
   RELUME_CHECK(bytes.size() >= 8, where, ": shorter than 8 bytes (", bytes.size(), "), so no checkpoint of any format");
+  if (bytes.starts_with(hdf5_mark)) return open_hdf5(file, where, options);
+  // Before the others: the length of a header may begin with any bytes, 80 02 as a pickle does, 1F 8B as gzip.
+  const SafetensorsSigns signs = safetensors_signs(bytes);
+  if (signs.length && signs.object) return open_safetensors(file, where);
   RELUME_CHECK(!bytes.starts_with(lfs_mark), where,
                ": a Git LFS pointer, not the file it stands for; fetch that with 'git lfs pull'");
   RELUME_CHECK(!is_web_page(bytes), where, ": a web page, not a checkpoint; the download went wrong, look at it in a browser");
@@ -102,9 +110,8 @@ Checkpoint open_any(const MappedFile& file, const std::string& where, const Chec
   RELUME_CHECK(!bytes.starts_with(gguf_mark), where, ": a GGUF file, which is not read");
   RELUME_CHECK(bytes.size() < tar_mark_at || !bytes.substr(tar_mark_at).starts_with(tar_mark), where,
                ": a tar archive; if it is a checkpoint of PyTorch before 0.2, load and save it with a later one");
-  if (bytes.starts_with(hdf5_mark)) return open_hdf5(file, where, options);
   if (looks_like_torch(bytes)) return open_torch(file, where, options);
-  RELUME_CHECK(looks_like_safetensors(bytes), where,
+  RELUME_CHECK(signs.length || signs.object, where,
                ": an unknown file format; safetensors, what torch.save writes, and HDF5 are read");
   return open_safetensors(file, where);
 }

@@ -104,6 +104,17 @@ TEST_F(Checkpoints, TheNameDecidesAboutTheFormatWrittenAndTheContentAboutTheOneR
   EXPECT_EQ(open_checkpoint(folder_ / "b.h5").format, "PyTorch");
 }
 
+// The eight bytes of the header's length may be what other formats begin with.
+TEST_F(Checkpoints, ASafetensorsFileIsOneWhateverTheLengthOfItsHeader) {
+  for (const size_t length : {0x80, 0x180, 0x280, 0x580, 0x8B1F, 0x4B50}) {
+    std::string header = R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
+    header.resize(length, ' ');
+    const Checkpoint c = open_checkpoint(file("x.safetensors", joined({raw(length, 8), header, "\0\0\x80?"s})));
+    EXPECT_EQ(c.format, "safetensors") << length;
+    EXPECT_EQ(value(c, "x"), 1);
+  }
+}
+
 TEST_F(Checkpoints, FloatsAreConvertedAndOthersAreNot) {
   const MemorySource source{{"w", Tensor::of<float>({4}, {1.f, 1e6f, -1e30f, 0.1f})},
                             {"d", Tensor::of<double>({1}, {1e300})},
