@@ -112,13 +112,15 @@ bool is_utf8(std::string_view text) {
 }
 
 std::string printable(std::string_view text, size_t longest) {
-  const bool proper = is_utf8(text);
+  // Nothing behind the cut is looked at: texts of strangers may be long. It is not in the middle of a character.
+  size_t end = std::min(text.size(), longest);
+  for (int i = 0; i < 3 && end < text.size() && (text[end] & 0xC0) == 0x80; ++i) ++end;
+  const bool proper = is_utf8(text.substr(0, end));
+  if (!proper) end = std::min(text.size(), longest);
   std::string result;
-  for (size_t i = 0; i < text.size(); ++i) {
+  for (size_t i = 0; i < end; ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
-    // Not in the middle of a character.
-    if (i >= longest && (!proper || (byte & 0xC0) != 0x80)) return result + "...";
-    const unsigned next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0u;
+    const unsigned next = i + 1 < end ? static_cast<unsigned char>(text[i + 1]) : 0u;
     if (byte < 0x20 || byte == 0x7F || (byte >= 0x80 && !proper)) {
       result += fmt::format("\\x{:02x}", byte);
     } else if (byte == 0xC2 && next < 0xA0) {  // U+0080 to U+009F
@@ -128,7 +130,7 @@ std::string printable(std::string_view text, size_t longest) {
       result += text[i];
     }
   }
-  return result;
+  return end < text.size() ? result + "..." : result;
 }
 
 std::string human_bytes(double bytes) {

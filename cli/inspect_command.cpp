@@ -40,6 +40,7 @@ struct Inspection {
   Checkpoint checkpoint;
   RecognisedNetwork network;
   std::optional<SwinIRConfig> stored;  // configuration that the file carries
+  std::string stored_problem;          // why that one cannot be used
   Totals all;
   std::map<std::string, Totals> by_type;
 };
@@ -48,7 +49,11 @@ Inspection inspect(const std::filesystem::path& file) {
   Inspection i{.checkpoint = open_checkpoint(file)};
   const std::vector<TensorInfo>& tensors = i.checkpoint.tensors->tensors();
   i.network = recognise_network(tensors);
-  i.stored = stored_swinir_config(i.checkpoint);
+  try {
+    i.stored = stored_swinir_config(i.checkpoint);
+  } catch (const InputError& error) {
+    i.stored_problem = error.what();
+  }
   if (i.stored && i.network.swinir) i.network.fit = fit_layout(swinir_layout(*i.stored), tensors);
   for (const TensorInfo& t : tensors) {
     i.all.add(t);
@@ -79,6 +84,7 @@ std::string config_line(const SwinIRConfig& c) {
 
 void print_network(const Inspection& i) {
   const RecognisedNetwork& n = i.network;
+  if (!i.stored_problem.empty()) fmt::print("damaged:   {}\n", i.stored_problem);
   if (n.name.empty()) return fmt::print("network:   none that is known\n");
   if (!n.swinir) {
     fmt::print("network:   {}, which this version does not run yet\n", n.name);
@@ -126,9 +132,12 @@ void print(const Inspection& i, bool all_tensors) {
 
 Json json_of(const Totals& t) { return {{"tensors", t.tensors}, {"numbers", t.numbers}, {"bytes", t.bytes}}; }
 
-Json json_of(const RecognisedNetwork& n, const std::optional<SwinIRConfig>& stored) {
+Json json_of_network(const Inspection& i) {
+  const RecognisedNetwork& n = i.network;
+  const std::optional<SwinIRConfig>& stored = i.stored;
   Json out{{"name", n.name.empty() ? Json() : Json(n.name)}, {"runs", n.runs}};
   if (!n.parts.empty()) out["parts"] = n.parts;
+  if (!i.stored_problem.empty()) out["stored_config_problem"] = i.stored_problem;
   if (!n.swinir) return out;
   const bool contradicts = !stored && !n.swinir->contradiction.empty();
   if (contradicts) out["contradiction"] = n.swinir->contradiction;
@@ -147,7 +156,7 @@ void print_json(const Inspection& i, const std::filesystem::path& file, bool all
               {"left", c.beside},      {"metadata", c.metadata}, {"totals", json_of(i.all)}};
   report["types"] = Json::object();
   for (const auto& [type, totals] : i.by_type) report["types"][type] = json_of(totals);
-  report["network"] = json_of(i.network, i.stored);
+  report["network"] = json_of_network(i);
   if (all_tensors) {
     report["tensors"] = Json::array();
     for (const TensorInfo& t : c.tensors->tensors())

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
-#include "data/checkpoint/hdf5_tensors.h"
+#include "data/checkpoint/hdf5_checkpoint.h"
 #include "data/checkpoint/safetensors.h"
 #include "data/checkpoint/torch_checkpoint.h"
 #include "data/checkpoint/torch_file.h"
@@ -21,7 +21,7 @@ constexpr std::string_view hdf5_mark = "\x89HDF\r\n\x1a\n"sv, lfs_mark = "versio
                            gzip_mark = "\x1f\x8b"sv, gguf_mark = "GGUF", tar_mark = "ustar";
 constexpr size_t tar_mark_at = 257;
 constexpr const char* wrapper_prefixes[] = {"module.", "_orig_mod."};  // DataParallel, torch.compile
-constexpr size_t max_text = size_t(1) << 20;                           // bytes of a text of a training state
+constexpr int max_wrappers = 4;                                        // around each other
 
 // Names without the first `prefix` bytes.
 class ShortenedNames : public ListedSource {
@@ -61,45 +61,11 @@ Checkpoint open_safetensors(MappedFile file, const std::string& where) {
   return {.tensors = source, .format = "safetensors", .metadata = source->metadata()};
 }
 
-// The training states of ours: groups of tensors, and texts below meta/.
-Checkpoint open_training_state(const std::shared_ptr<const Hdf5File>& file, const CheckpointOptions& options) {
-  Checkpoint c{.format = "training state (HDF5)"};
-  std::map<std::string, int> groups;
-  for (const Hdf5Dataset& d : file->datasets()) {
-    const size_t slash = d.name.find('/');
-    const std::string group = d.name.substr(0, slash == std::string::npos ? 0 : slash);
-    ++groups[group];
-    if (group != "meta" || d.type != hdf5_u8 || d.shape.size() != 1 || d.bytes > max_text) continue;
-    const std::string_view text = file->bytes(d);
-    RELUME_CHECK(is_utf8(text), file->where(), ": '", d.name, "' is not a text in UTF-8");
-    c.metadata["relume." + d.name.substr(slash + 1)] = text;
-  }
-  RELUME_CHECK(groups.contains("weights") || groups.contains("ema"), file->where(),
-               ": a training state without weights (no group weights/ or ema/)");
-  const bool average = groups.contains("ema") && !(options.raw_weights && groups.contains("weights"));
-  c.tensors = std::make_shared<Hdf5Tensors>(file, average ? "ema/" : "weights/");
-  c.taken.push_back(average                  ? "the averaged weights (ema)"
-                    : groups.contains("ema") ? "the raw weights, not the averaged ones"
-                                             : "the weights; the state holds no average");
-  for (const auto& [group, count] : groups)
-    if (group != (average ? "ema" : "weights") && group != "meta")
-      c.beside.push_back(detail::concat(group.empty() ? "outside of groups" : printable(group), ": ", count, " tensors"));
-  return c;
-}
-
-Checkpoint open_hdf5(MappedFile mapped, const std::string& where, const CheckpointOptions& options) {
-  const auto file = std::make_shared<const Hdf5File>(std::move(mapped), where);
-  RELUME_CHECK(!file->find("pack_version"), where, ": a pack of pictures, not a checkpoint");
-  if (file->find("meta/kind")) return open_training_state(file, options);
-  const auto source = std::make_shared<Hdf5Tensors>(file, "");
-  return {.tensors = source, .format = "HDF5", .metadata = source->metadata()};
-}
-
 Checkpoint open_any(const MappedFile& file, const std::string& where, const CheckpointOptions& options) {
   const std::string_view bytes = file.bytes;
   RELUME_CHECK(!bytes.empty(), where, ": an empty file");
   RELUME_CHECK(bytes.size() >= 8, where, ": shorter than 8 bytes (", bytes.size(), "), so no checkpoint of any format");
-  if (bytes.starts_with(hdf5_mark)) return open_hdf5(file, where, options);
+  if (bytes.starts_with(hdf5_mark)) return open_hdf5(std::make_shared<const Hdf5File>(file, where), options);
   // Before the others: the length of a header may begin with any bytes, 80 02 as a pickle does, 1F 8B as gzip.
   const SafetensorsSigns signs = safetensors_signs(bytes);
   if (signs.length && signs.object) return open_safetensors(file, where);
@@ -117,23 +83,25 @@ Checkpoint open_any(const MappedFile& file, const std::string& where, const Chec
 }
 
 void strip_prefixes(Checkpoint& c) {
-  for (bool again = true; again && !c.tensors->tensors().empty();) {
-    again = false;
-    for (const std::string prefix : wrapper_prefixes) {
-      const auto wrapped = [&](const TensorInfo& t) { return t.name.size() > prefix.size() && t.name.starts_with(prefix); };
-      if (!std::ranges::all_of(c.tensors->tensors(), wrapped)) continue;
-      c.tensors = std::make_shared<ShortenedNames>(c.tensors, prefix);
-      c.taken.push_back("names without their prefix '" + prefix + "'");
-      again = true;
-    }
+  for (int found = 0; found < max_wrappers && !c.tensors->tensors().empty(); ++found) {
+    const auto* prefix = std::ranges::find_if(wrapper_prefixes, [&](std::string_view p) {
+      return std::ranges::all_of(c.tensors->tensors(),
+                                 [&](const TensorInfo& t) { return t.name.size() > p.size() && t.name.starts_with(p); });
+    });
+    if (prefix == std::end(wrapper_prefixes)) return;
+    c.tensors = std::make_shared<ShortenedNames>(c.tensors, *prefix);
+    c.taken.push_back(detail::concat("names without their prefix '", *prefix, "'"));
   }
 }
 
 }  // namespace
 
 Checkpoint open_checkpoint(const std::filesystem::path& path, const CheckpointOptions& options) {
-  const MappedFile file = map_file(path);
-  Checkpoint c = open_any(file, path.string(), options);
+  return open_checkpoint(map_file(path), path.string(), options);
+}
+
+Checkpoint open_checkpoint(const MappedFile& file, const std::string& where, const CheckpointOptions& options) {
+  Checkpoint c = open_any(file, where, options);
   c.file_bytes = int64_t(file.bytes.size());
   strip_prefixes(c);
   return c;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/files.h"
 #include "tensor/core/source.h"
 
 namespace relume {
@@ -35,5 +36,6 @@ struct Checkpoint {
 // The prefixes that PyTorch's wrappers put before every name, "module." and "_orig_mod.", are taken off. InputError naming the
 // file and what it is instead, for folders, empty and unknown files, Git LFS pointers, web pages; for damage, where.
 Checkpoint open_checkpoint(const std::filesystem::path& path, const CheckpointOptions& options = {});
+Checkpoint open_checkpoint(const MappedFile& file, const std::string& where, const CheckpointOptions& options = {});
 
 }  // namespace relume

@@ -92,6 +92,8 @@ Hdf5Tensors::Hdf5Tensors(std::shared_ptr<const Hdf5File> file, const std::string
     RELUME_CHECK(notes.is_object(), what, " is not a JSON object");
     metadata_ = metadata_in(notes, what);
   }
+  uint64_t end = 0, unfolded = 0;
+  for (const Hdf5Dataset& d : file_->datasets()) end = std::max(end, d.offset + d.bytes);
   for (const Hdf5Dataset& d : file_->datasets()) {
     if (!d.name.starts_with(prefix) || d.name == prefix + notes_name) continue;
     const std::string name = d.name.substr(prefix.size()), what = where() + ": dataset '" + printable(d.name) + "'";
@@ -99,6 +101,9 @@ Hdf5Tensors::Hdf5Tensors(std::shared_ptr<const Hdf5File> file, const std::string
                  " are supported");
     TensorInfo info{name, dtype_of_dataset(d, what), Shape(std::span<const int64_t>(d.shape))};
     if (const Json* note = note_on(notes, name)) apply_note(*note, info, what);
+    unfolded += d.bytes;  // each at most the file's size, and there are at most 2^20
+    RELUME_CHECK(unfolded <= unfolding_limit(end), what, " and those before it share their data, and take ",
+                 human_bytes(double(unfolded)), " when written out");
     list(std::move(info));
     datasets_.push_back(&d);
   }

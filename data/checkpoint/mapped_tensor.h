@@ -8,6 +8,10 @@
 
 namespace relume {
 
+// What the tensors of a file of so many bytes may take together: where tensors share their data or repeat it (zero strides), a
+// small file could ask for any amount of memory or disk.
+constexpr uint64_t unfolding_limit(uint64_t file_bytes) { return 16 * file_bytes + (uint64_t(64) << 20); }
+
 inline int64_t bytes_of(const TensorInfo& info) { return info.shape.numel() * size_of(info.dtype); }
 
 // The tensor whose dense data begins at `address`: a read-only view kept alive by `owner`, a copy where the data is not aligned

@@ -14,8 +14,8 @@
 namespace relume {
 namespace {
 
-constexpr size_t max_listed = 8;              // keys in a message
-constexpr size_t max_value_text = 64 * 1024;  // bytes of a text that counts as metadata
+constexpr size_t max_listed = 8;               // keys in a message
+constexpr size_t max_texts = size_t(4) << 20;  // bytes of all texts that count as metadata
 
 // An entry of a dict of the pickle whose key is a text.
 struct Item {
@@ -84,23 +84,33 @@ std::optional<std::string> wrapper_of(const PickleDocument& d, const std::vector
   return wrappers[0].key;
 }
 
-// Plain values as metadata, the rest by what it is.
-void note_beside(const PickleDocument& d, const Item& item, Checkpoint& c) {
-  switch (item.value.kind) {
-    case PickleKind::none: return;
-    case PickleKind::boolean:
-    case PickleKind::integer:
-    case PickleKind::floating: c.metadata[item.key] = describe(d, item.value); return;
-    case PickleKind::text:
-      if (item.value.text.size() <= max_value_text) {
-        c.metadata[item.key] = item.value.text;
+// What stands beside the network's tensors: plain values as metadata, the rest by what it is.
+class Beside {
+ public:
+  Beside(const PickleDocument& document, Checkpoint& checkpoint) : document_(document), checkpoint_(checkpoint) {}
+
+  void note(const Item& item) {
+    const PickleValue& v = item.value;
+    switch (v.kind) {
+      case PickleKind::none: return;
+      case PickleKind::boolean:
+      case PickleKind::integer:
+      case PickleKind::floating: checkpoint_.metadata[item.key] = describe(document_, v); return;
+      case PickleKind::text:
+        texts_ += v.text.size();  // many keys may share one text
+        if (texts_ > max_texts) break;
+        checkpoint_.metadata[item.key] = v.text;
         return;
-      }
-      break;
-    default: break;
+      default: break;
+    }
+    checkpoint_.beside.push_back(printable(item.key) + ": " + describe(document_, v));
   }
-  c.beside.push_back(printable(item.key) + ": " + describe(d, item.value));
-}
+
+ private:
+  const PickleDocument& document_;
+  Checkpoint& checkpoint_;
+  size_t texts_ = 0;
+};
 
 }  // namespace
 
@@ -109,6 +119,7 @@ Checkpoint open_torch(MappedFile mapped, const std::string& where, const Checkpo
   const PickleDocument& d = file->document();
   RELUME_CHECK(d.root.kind == PickleKind::dict, where, ": holds ", describe(d, d.root), ", a dict of tensors expected");
   Checkpoint c{.format = file->layout() == TorchLayout::zip ? "PyTorch" : "PyTorch before 1.6"};
+  Beside beside(d, c);
   std::vector<Item> chosen = items_of(d, d.root, where);
   if (const std::optional<std::string> key = wrapper_of(d, chosen, where, options)) {
     std::string line = "the dict under '" + printable(*key) + "'";
@@ -119,7 +130,7 @@ Checkpoint open_torch(MappedFile mapped, const std::string& where, const Checkpo
       else if (*key == "params_ema" && item.key == "params")
         line += ", the averaged weights, not 'params'";
       else
-        note_beside(d, item, c);
+        beside.note(item);
     }
     c.taken.push_back(line);
     chosen = items_of(d, wrapped, where);
@@ -129,7 +140,7 @@ Checkpoint open_torch(MappedFile mapped, const std::string& where, const Checkpo
     if (item.value.kind == PickleKind::tensor)
       names.emplace_back(item.key, size_t(item.value.number));
     else
-      note_beside(d, item, c);
+      beside.note(item);
   }
   c.tensors = std::make_shared<TorchTensors>(file, names);
   return c;

@@ -16,7 +16,6 @@ constexpr std::string_view zip_mark = "PK\3\4"sv, empty_zip_mark = "PK\5\6"sv;
 constexpr std::string_view magic_number = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"sv;  // of torch/serialization.py
 constexpr int64_t legacy_version = 1001;
 constexpr uint64_t max_pickle = uint64_t(1) << 28;
-constexpr uint64_t unfolding_factor = 16, unfolding_allowance = uint64_t(64) << 20;
 
 bool is_dense(const TorchTensor& t) {
   int64_t expected = 1;
@@ -148,7 +147,7 @@ std::string_view TorchFile::storage(size_t storage) const {
 TorchTensors::TorchTensors(std::shared_ptr<const TorchFile> file, const std::vector<std::pair<std::string, size_t>>& names)
     : ListedSource(file->where()), file_(std::move(file)) {
   uint64_t unfolded = 0;
-  const uint64_t allowed = unfolding_factor * file_->file_bytes() + unfolding_allowance;
+  const uint64_t allowed = unfolding_limit(file_->file_bytes());
   for (const auto& [name, index] : names) {
     TensorInfo info = checked(name, file_->document().tensors[index]);
     RELUME_CHECK(!__builtin_add_overflow(unfolded, uint64_t(bytes_of(info)), &unfolded) && unfolded <= allowed, where(),

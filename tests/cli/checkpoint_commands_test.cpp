@@ -102,6 +102,15 @@ TEST_F(CheckpointCommands, InspectObeysNothingInAFile) {
   EXPECT_HAS(refused({"inspect", path("evil.pth")}), "evil.pth: byte 2 of its pickle: refuses the global posix.system: ");
 }
 
+TEST_F(CheckpointCommands, InspectGoesOnWhereAStoredConfigurationIsDamaged) {
+  write_safetensors(folder_ / "x.safetensors", {{"x", Tensor::of<float>({1}, {1})}},
+                    {{"relume.swinir", "embed_dim: 8\nno: 1\n"}});
+  EXPECT_HAS(done({"inspect", path("x.safetensors")}).out,
+             "damaged:   " + path("x.safetensors") + " (stored configuration):2: unknown key 'no'");
+  const auto json = nlohmann::json::parse(done({"inspect", path("x.safetensors"), "--json"}).out);
+  EXPECT_HAS(json["network"]["stored_config_problem"].get<std::string>(), "unknown key 'no'");
+}
+
 TEST_F(CheckpointCommands, InspectAsJson) {
   auto json = nlohmann::json::parse(done({"inspect", without("norm.bias"), "--json"}).out);
   EXPECT_EQ(json["format"], "safetensors");

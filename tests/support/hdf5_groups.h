@@ -37,6 +37,13 @@ class GroupedHdf5 {
     add(name, Tensor::of<uint8_t>({int64_t(text.size())}, {text.begin(), text.end()}));
   }
 
+  // A further name for a dataset, both outside of groups.
+  void link(const std::string& name, const std::string& to) {
+    Links& root = groups_[""];
+    for (size_t i = 0; i < root.size(); ++i)
+      if (root[i].first == to) return void(root.emplace_back(name, root[i].second));
+  }
+
   void write(const std::filesystem::path& path) {
     Links root = groups_[""];
     for (const auto& [name, links] : groups_)

@@ -232,8 +232,36 @@ TEST_F(Checkpoints, PrefixesOfPyTorchsWrappersAreTakenOffWhenAllHaveThem) {
   EXPECT_EQ(c.taken.size(), 3u);
   EXPECT_EQ(names(open_checkpoint(torch(dict({{"module.x", one()}, {"y", two()}})))), "module.x y ");
   EXPECT_EQ(names(open_checkpoint(torch(dict({{"module.", one()}})))), "module. ");
+  std::string endless;
+  for (int i = 0; i < 1'000'000; ++i) endless += "module.";
+  c = open_checkpoint(torch(dict({{endless + "x", one()}})));
+  EXPECT_EQ(c.taken.size(), 4u) << "each layer costs time and memory";
+  EXPECT_EQ(value(c, endless.substr(4 * 7) + "x"), 1);
   write_safetensors(folder_ / "m.safetensors", {{"module.x", Tensor::of<float>({1}, {4})}});
   EXPECT_EQ(names(open_checkpoint(folder_ / "m.safetensors")), "x ");
+}
+
+TEST_F(Checkpoints, ManyKeysForOneTextTakeNoMemory) {
+  std::string values = joined({text(std::string(1'000'000, 'a')),
+                               "q\1"
+                               "0}(",
+                               text("x"), one()});
+  for (int i = 0; i < 100'000; ++i) values += joined({text(std::to_string(i)), "h\1"});
+  const Checkpoint c = open_checkpoint(torch(values + "u"));
+  EXPECT_EQ(c.metadata.size(), 4u);
+  EXPECT_EQ(c.beside.size(), 99'996u);
+}
+
+TEST_F(Checkpoints, DatasetsThatShareTheirDataTakeNoDisk) {
+  const auto opened = [&](int copies) {
+    GroupedHdf5 shared;
+    shared.add("a", Tensor::zeros({1 << 20}));
+    for (int i = 0; i < copies; ++i) shared.link("copy" + std::to_string(i), "a");
+    shared.write(folder_ / "shared.h5");
+    return folder_ / "shared.h5";
+  };
+  EXPECT_EQ(open_checkpoint(opened(8)).tensors->tensors().size(), 9u) << "tied weights are";
+  EXPECT_HAS(refusal(opened(40)), "share their data, and take ");
 }
 
 TEST_F(Checkpoints, ManyKeysForOneDictTakeNoLongTime) {
