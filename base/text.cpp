@@ -133,6 +133,12 @@ std::string printable(std::string_view text, size_t longest) {
   return end < text.size() ? result + "..." : result;
 }
 
+std::string grouped(int64_t number) {
+  std::string text = std::to_string(number);
+  for (int64_t at = int64_t(text.size()) - 3; at > (number < 0); at -= 3) text.insert(size_t(at), ",");
+  return text;
+}
+
 std::string human_bytes(double bytes) {
   static constexpr const char* units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
   size_t unit = 0;

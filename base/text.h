@@ -1,6 +1,7 @@
 // Small text helpers shared by messages.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,6 +25,7 @@ bool is_utf8(std::string_view text);       // well-formed as Unicode has it: no 
 // `text` fit for a message: cut after about `longest` bytes, control characters and what is not UTF-8 written as \xNN so that
 // no terminal obeys them.
 std::string printable(std::string_view text, size_t longest = 80);
+std::string grouped(int64_t number);        // "22,280,651"
 std::string human_bytes(double bytes);      // "1.5 GB" (powers of 1000)
 std::string human_seconds(double seconds);  // "47 s", "3 min 20 s", "2 h 05 min"
 

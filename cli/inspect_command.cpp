@@ -62,24 +62,19 @@ Inspection inspect(const std::filesystem::path& file) {
   return i;
 }
 
-// 22280651 as "22,280,651".
-std::string grouped(int64_t number) {
-  std::string text = std::to_string(number);
-  for (int64_t at = int64_t(text.size()) - 3; at > 0; at -= 3) text.insert(size_t(at), ",");
-  return text;
-}
-
 std::string counts_line(const Totals& t) {
   return fmt::format("{} tensors, {} numbers, {}", grouped(t.tensors), grouped(t.numbers), human_bytes(double(t.bytes)));
 }
 
 // The configuration on a few lines: what tells one SwinIR from another.
-std::string config_line(const SwinIRConfig& c) {
-  return fmt::format(
-      "embed_dim {}, depths [{}], num_heads [{}], window_size {}, mlp_ratio {}, img_size {}, in_chans {},\n"
-      "           upsampler '{}', sf {}, unshuffle {}, resi_connection {}",
-      c.embed_dim, fmt::join(c.depths, ", "), fmt::join(c.num_heads, ", "), c.window_size, c.mlp_ratio, c.img_size, c.in_chans,
-      c.upsampler, c.sf, c.unshuffle ? "on" : "off", c.resi_connection);
+std::string config_lines(const SwinIRConfig& c) {
+  static constexpr const char* form =
+      "embed_dim {}, depths [{}], num_heads [{}],\n"
+      "           window_size {}, mlp_ratio {}, img_size {}, in_chans {}, upsampler '{}', sf {},\n"
+      "           unshuffle {}, outer_unshuffle {}, resi_connection {}, img_range {}";
+  return fmt::format(form, c.embed_dim, fmt::join(c.depths, ", "), fmt::join(c.num_heads, ", "), c.window_size, c.mlp_ratio,
+                     c.img_size, c.in_chans, c.upsampler, c.sf, c.unshuffle ? "on" : "off", c.outer_unshuffle,
+                     c.resi_connection, c.img_range);
 }
 
 void print_network(const Inspection& i) {
@@ -95,12 +90,12 @@ void print_network(const Inspection& i) {
   if (!i.stored && !contradiction.empty())
     return fmt::print("network:   SwinIR, whose shapes contradict each other: {}\n", contradiction);
   fmt::print("network:   SwinIR, {}: {}\n", n.fit.whole() ? "whole" : "not whole", summary(n.fit));
-  fmt::print("           {}\n", config_line(i.stored ? *i.stored : n.swinir->config));
+  fmt::print("           {}\n", config_lines(i.stored ? *i.stored : n.swinir->config));
   if (i.stored)
     fmt::print("           its configuration stands in the file\n");
   else
-    fmt::print("           inferred; what tensors do not show is assumed: {}\n",
-               fmt::join(n.swinir->assumed, ",\n           "));
+    fmt::print("           inferred from names and shapes; what they do not show is assumed:\n             {}\n",
+               fmt::join(n.swinir->assumed, "\n             "));
   if (!n.fit.whole()) fmt::print("{}\n", listing(n.fit).substr(1));
 }
 

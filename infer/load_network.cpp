@@ -11,18 +11,16 @@ namespace {
 
 constexpr size_t max_config = size_t(1) << 20;  // bytes, as of a configuration file
 
-SwinIRConfig inferred_config(const Checkpoint& c) {
+InferredSwinIR inferred_network(const Checkpoint& c) {
   const std::string where = c.tensors->where();
   const RecognisedNetwork found = recognise_network(c.tensors->tensors());
   RELUME_CHECK(!found.name.empty(), where, ": holds no network that is known; 'relume inspect ", where,
                "' shows what it holds");
   RELUME_CHECK(found.swinir, where, ": holds ", found.name, ", which this version does not run; a SwinIR is needed here");
-  const InferredSwinIR& swinir = *found.swinir;
-  RELUME_CHECK(swinir.contradiction.empty(), where, ": a SwinIR whose shapes contradict each other: ", swinir.contradiction,
+  RELUME_CHECK(found.swinir->contradiction.empty(), where,
+               ": a SwinIR whose shapes contradict each other: ", found.swinir->contradiction,
                "; give its configuration with --config");
-  std::cerr << where << ": a SwinIR, its configuration inferred from the tensors; assumed: " << join(swinir.assumed, ", ")
-            << " (--config sets them)" << std::endl;
-  return swinir.config;
+  return *found.swinir;
 }
 
 }  // namespace
@@ -47,14 +45,19 @@ std::unique_ptr<SwinIR> load_swinir(const std::filesystem::path& weights, const 
   std::optional<SwinIRConfig> chosen;
   if (!config.empty()) chosen = read_config<SwinIRConfig>(config);
   if (!chosen) chosen = stored_swinir_config(c);
-  const bool inferred = !chosen;
-  if (inferred) chosen = inferred_config(c);
+  std::optional<InferredSwinIR> inferred;
+  if (!chosen) inferred = inferred_network(c);
+  if (inferred) chosen = inferred->config;
+  const std::string where = c.tensors->where();
   // Before the network is built: a hostile configuration must not ask for memory that no tensor justifies.
   const LayoutFit fit = fit_layout(swinir_layout(*chosen), c.tensors->tensors());
-  RELUME_CHECK(fit.whole(), c.tensors->where(),
+  RELUME_CHECK(fit.whole(), where,
                inferred ? ": a SwinIR that is not whole; fetch or save it again; "
                         : ": does not fit this network; is it the checkpoint of another configuration? ",
                summary(fit), listing(fit));
+  if (inferred)
+    std::cerr << where << ": a SwinIR, its configuration inferred from the tensors; assumed: " << join(inferred->assumed, ", ")
+              << " (--config sets them)" << std::endl;
   auto network = std::make_unique<SwinIR>(*chosen);
   load_strict(*network, *c.tensors);
   return network;

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace relume {
 namespace {
@@ -68,15 +69,15 @@ const std::vector<Known>& known_networks() {
   return networks;
 }
 
-// "UNet: 686 tensors, 865910724 numbers, as published".
+// "UNet: 686 tensors, 865,910,724 numbers, as published".
 std::string part_line(const std::vector<TensorInfo>& tensors, const Part& part) {
   int64_t count = 0, numbers = 0;
   for (const TensorInfo& t : tensors)
     if (t.name.starts_with(part.prefix)) ++count, numbers += t.shape.numel();
-  std::string line = detail::concat(part.name, ": ", count, " tensors, ", numbers, " numbers");
+  std::string line = detail::concat(part.name, ": ", grouped(count), " tensors, ", grouped(numbers), " numbers");
   if (part.tensors == 0) return line;
   if (count == part.tensors && numbers == part.numbers) return line + ", as published";
-  return line + detail::concat(" (published: ", part.tensors, ", ", part.numbers, ')');
+  return line + detail::concat(" (published: ", part.tensors, ", ", grouped(part.numbers), ')');
 }
 
 RecognisedNetwork latent_diffusion(const std::vector<TensorInfo>& tensors) {

@@ -72,7 +72,7 @@ TEST_F(CheckpointCommands, InspectShowsWhatAFileHoldsAndWhichNetworkItIs) {
   EXPECT_HAS(text, "metadata:  relume.step: 17\n");
   EXPECT_HAS(text, "metadata:  relume.swinir: img_size: 8\\x0apatch_size: 1");
   EXPECT_HAS(text, "network:   SwinIR, whole: ");
-  EXPECT_HAS(text, "embed_dim 8, depths [2], num_heads [2], window_size 4, mlp_ratio 2, img_size 8, in_chans 12,");
+  EXPECT_HAS(text, "embed_dim 8, depths [2], num_heads [2],\n           window_size 4, mlp_ratio 2, img_size 8, in_chans 12, ");
   EXPECT_HAS(text, "its configuration stands in the file");
   EXPECT_HAS(text, "conv_first.weight ");
   EXPECT_HAS(text, "and 31 more; --tensors lists them\n");
@@ -85,7 +85,9 @@ TEST_F(CheckpointCommands, InspectShowsWhatAFileHoldsAndWhichNetworkItIs) {
 TEST_F(CheckpointCommands, InspectListsWhatIsMissing) {
   const std::string text = done({"inspect", without("norm.bias")}).out;
   EXPECT_HAS(text, "network:   SwinIR, not whole: 40 of 41 tensors fit, 1 is missing\n");
-  EXPECT_HAS(text, "inferred; what tensors do not show is assumed: outer_unshuffle 1 (its 12 channels could be");
+  EXPECT_HAS(
+      text,
+      "inferred from names and shapes; what they do not show is assumed:\n             outer_unshuffle 1 (its 12 channels");
   EXPECT_HAS(text, "\n  missing: norm.bias [8]\n");
 }
 

@@ -52,9 +52,9 @@ TEST(Recognise, TheContextTellsTheVersionsOfStableDiffusion) {
         {{"model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", DType::f32, {320, context}}});
   };
   EXPECT_EQ(version(768).name, "Stable Diffusion 1");
-  EXPECT_EQ(version(768).parts, std::vector<std::string>{"UNet: 1 tensors, 245760 numbers"});
+  EXPECT_EQ(version(768).parts, std::vector<std::string>{"UNet: 1 tensors, 245,760 numbers"});
   EXPECT_EQ(version(1024).name, "Stable Diffusion 2 (2.1 among them)");
-  EXPECT_EQ(version(1024).parts, std::vector<std::string>{"UNet: 1 tensors, 327680 numbers (published: 686, 865910724)"});
+  EXPECT_EQ(version(1024).parts, std::vector<std::string>{"UNet: 1 tensors, 327,680 numbers (published: 686, 865,910,724)"});
   EXPECT_EQ(version(2048).name, "Stable Diffusion");
 }
 
