@@ -12,6 +12,7 @@
 #include "tests/support/numbers.h"
 #include "tests/support/pickles.h"
 #include "tests/support/pictures.h"
+#include "tests/support/python.h"
 #include "tests/support/small_network.h"
 #include "train/stage1.h"
 
@@ -151,6 +152,33 @@ TEST_F(CheckpointCommands, ConvertedWeightsRestoreTheSamePicture) {
   const Checkpoint c = open_checkpoint(folder_ / "w.safetensors");
   write_file_atomically(folder_ / "w.yaml", c.metadata.at("relume.swinir"));
   EXPECT_TRUE(same_bits(restored("w.pth", {"--config", path("w.yaml")}), expected));
+}
+
+// The snippet of docs/checkpoints.md as it stands there, on weights of ours; then its network on our picture.
+TEST_F(CheckpointCommands, TheSnippetOfTheDocumentationRuns) {
+  if (!python_has("spandrel, torch, safetensors.torch"))
+    GTEST_SKIP() << python() << " has no spandrel, torch and safetensors (RELUME_TEST_PYTHON names another)";
+  const SwinIRConfig config{
+      .img_size = 8, .embed_dim = 12, .depths = {2, 2}, .num_heads = {2, 2}, .window_size = 4, .sf = 2, .unshuffle_scale = 2};
+  const SwinIR network(config);
+  network.initialise(5);
+  save_swinir(network, 0, folder_ / "mine.safetensors");
+  done({"convert", path("mine.safetensors"), path("mine.pth")});
+
+  const std::string page = read_file(source_folder() / "docs/checkpoints.md");
+  const size_t begin = page.find("```python\n") + 10, end = page.find("```", begin);
+  ASSERT_LT(begin, end);
+  const Tensor picture = uniform({1, 16, 24, 3}, 4, 0, 1);
+  const NoGrad no_grad;
+  write_safetensors(folder_ / "expected.safetensors", {{"picture", picture}, {"restored", network(picture)}});
+  write_file_atomically(folder_ / "snippet.py", page.substr(begin, end - begin) + R"(
+assert network.architecture.id == "SwinIR" and tuple(restored.shape) == (1, 3, 64, 64)
+expected = load_file("expected.safetensors")
+with torch.no_grad():
+    theirs = network(expected["picture"].permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+assert (theirs - expected["restored"].clamp(0, 1)).abs().max() < 1e-5, (theirs - expected["restored"]).abs().max()
+)");
+  EXPECT_EQ(std::system(("cd '" + folder_.path().string() + "' && " + python() + " snippet.py").c_str()), 0);
 }
 
 TEST_F(CheckpointCommands, ConvertTakesTheAverageOrTheRawWeights) {
