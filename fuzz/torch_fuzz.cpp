@@ -27,7 +27,7 @@ std::string archive_of(const std::vector<Entry>& entries) {
     put(common, 0, 8), put(common, relume::crc32_of(e.data), 4);  // flags, method, time, date
     put(common, e.data.size(), 4), put(common, e.data.size(), 4), put(common, e.name.size(), 2), put(common, 0, 2);
     directory += std::string("PK\1\2\x14\0\x14\0", 8) + common;
-    put(directory, 0, 10), put(directory, out.size(), 4);
+    directory.append(10, '\0'), put(directory, out.size(), 4);  // comment, disk, attributes
     directory += e.name;
     out += std::string("PK\3\4\x14\0", 6) + common + e.name + e.data;
   }
