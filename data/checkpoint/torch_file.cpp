@@ -14,6 +14,7 @@ using namespace std::string_view_literals;
 
 constexpr std::string_view zip_mark = "PK\3\4"sv, empty_zip_mark = "PK\5\6"sv;
 constexpr std::string_view magic_number = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"sv;  // of torch/serialization.py
+constexpr std::string_view magic_pickle_1 = "L119547037146038801333356L\n.";             // the same number in protocol 1
 constexpr int64_t legacy_version = 1001;
 constexpr uint64_t max_pickle = uint64_t(1) << 28;
 
@@ -42,7 +43,7 @@ void gather(char* to, const char* from, const TorchTensor& t, int64_t element) {
 }  // namespace
 
 bool looks_like_torch(std::string_view bytes) {
-  return bytes.starts_with(zip_mark) || bytes.starts_with(empty_zip_mark) ||
+  return bytes.starts_with(zip_mark) || bytes.starts_with(empty_zip_mark) || bytes.starts_with(magic_pickle_1) ||
          (bytes.size() >= 2 && bytes[0] == '\x80' && bytes[1] >= 0 && bytes[1] <= 5);
 }
 
@@ -85,9 +86,13 @@ void TorchFile::open_legacy() {
     rest.remove_prefix(d.bytes);
     return d;
   };
-  const PickleDocument magic = next();
-  RELUME_CHECK(magic.root.kind == PickleKind::wide_integer && magic.root.text == magic_number, where_, ": a plain pickle of ",
-               describe(magic, magic.root), ", not a checkpoint of PyTorch; write it with torch.save");
+  if (rest.starts_with(magic_pickle_1)) {
+    rest.remove_prefix(magic_pickle_1.size());
+  } else {
+    const PickleDocument magic = next();
+    RELUME_CHECK(magic.root.kind == PickleKind::wide_integer && magic.root.text == magic_number, where_, ": a plain pickle of ",
+                 describe(magic, magic.root), ", not a checkpoint of PyTorch; write it with torch.save");
+  }
   const PickleDocument version = next();
   RELUME_CHECK(version.root.kind == PickleKind::integer && version.root.number == legacy_version, where_,
                ": written by version ", describe(version, version.root), " of PyTorch's old layout, only ", legacy_version,

@@ -231,7 +231,7 @@ tensors['with_attributes'] = tagged
 plain_tagged = torch.randn(3); plain_tagged.note = {'a': 1}
 tensors['tensor_with_attributes'] = plain_tagged
 save_file({k: v.detach().clone().contiguous() for k, v in tensors.items()}, folder + '/reference.safetensors')
-for protocol in (2, 3, 4, 5):
+for protocol in (1, 2, 3, 4, 5):
     torch.save(tensors, f'{folder}/zip_{protocol}.pth', pickle_protocol=protocol)
     torch.save(tensors, f'{folder}/legacy_{protocol}.pth', pickle_protocol=protocol, _use_new_zipfile_serialization=False)
 net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Linear(4, 2))
@@ -262,7 +262,7 @@ TEST_F(TorchFiles, WhatPyTorchWritesIsReadExactly) {
           << name << ": " << t.name;
     return c;
   };
-  for (const char* protocol : {"2", "3", "4", "5"}) {
+  for (const char* protocol : {"1", "2", "3", "4", "5"}) {
     EXPECT_EQ(compare("zip_"s + protocol + ".pth", "reference.safetensors").format, "PyTorch");
     EXPECT_EQ(compare("legacy_"s + protocol + ".pth", "reference.safetensors").format, "PyTorch before 1.6");
   }
