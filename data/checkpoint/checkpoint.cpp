@@ -69,6 +69,7 @@ Checkpoint open_any(const MappedFile& file, const std::string& where, const Chec
   // Before the others: the length of a header may begin with any bytes, 80 02 as a pickle does, 1F 8B as gzip.
   const SafetensorsSigns signs = safetensors_signs(bytes);
   if (signs.length && signs.object) return open_safetensors(file, where);
+  if (looks_like_torch(bytes)) return open_torch(file, where, options);
   RELUME_CHECK(!bytes.starts_with(lfs_mark), where,
                ": a Git LFS pointer, not the file it stands for; fetch that with 'git lfs pull'");
   RELUME_CHECK(!is_web_page(bytes), where, ": a web page, not a checkpoint; the download went wrong, look at it in a browser");
@@ -76,7 +77,6 @@ Checkpoint open_any(const MappedFile& file, const std::string& where, const Chec
   RELUME_CHECK(!bytes.starts_with(gguf_mark), where, ": a GGUF file, which is not read");
   RELUME_CHECK(bytes.size() < tar_mark_at || !bytes.substr(tar_mark_at).starts_with(tar_mark), where,
                ": a tar archive; if it is a checkpoint of PyTorch before 0.2, load and save it with a later one");
-  if (looks_like_torch(bytes)) return open_torch(file, where, options);
   RELUME_CHECK(signs.length || signs.object, where,
                ": an unknown file format; safetensors, what torch.save writes, and HDF5 are read");
   return open_safetensors(file, where);
