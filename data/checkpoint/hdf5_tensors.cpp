@@ -13,11 +13,12 @@
 namespace relume {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;  // not the ordered one, which searches object members one by one
 
 constexpr const char* notes_name = "__metadata__";
 constexpr const char* boolean_name = "BOOL";  // as safetensors has it
 constexpr int max_nesting = 5;
+constexpr size_t max_datasets = 65'000;  // of one group: links beyond 65,535 go where the reader does not look
 
 constexpr std::pair<Hdf5Type, DType> types[] = {
     {{Hdf5Kind::floating, 4, 8}, DType::f32},     {{Hdf5Kind::floating, 8, 11}, DType::f64},
@@ -115,6 +116,8 @@ Tensor Hdf5Tensors::read_at(size_t index) const {
 
 void write_hdf5(const std::filesystem::path& path, const TensorSource& source,
                 const std::map<std::string, std::string>& metadata) {
+  RELUME_CHECK(source.tensors().size() <= max_datasets, path.string(), ": ", source.tensors().size(), " tensors, at most ",
+               max_datasets, " can be written as HDF5; write .safetensors instead");
   Json notes = Json::object();
   if (!metadata.empty()) notes["metadata"] = metadata;
   for (const TensorInfo& info : source.tensors()) {

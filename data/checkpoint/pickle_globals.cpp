@@ -12,6 +12,7 @@ namespace relume {
 namespace {
 
 constexpr size_t max_rank = 64;                  // PyTorch's own
+constexpr size_t max_key = 256;                  // bytes of a storage's key: it is compared for each of its tensors
 constexpr size_t max_encoded = size_t(1) << 20;  // bytes of one text
 constexpr size_t bytes_per_value = 32;           // what an encoded text costs
 
@@ -331,6 +332,7 @@ PickleValue storage_of(PickleDocument& document, const PickleValue& id) {
   RELUME_CHECK(kind == "storage", "refuses the persistent id of a ", printable(kind), ", only storages are read");
   const TorchType* type = a.global(1, Meaning::storage_class, "a storage class").type;
   const std::string_view key = a.at(2, PickleKind::text, "a text").text;
+  RELUME_CHECK(key.size() <= max_key, "a storage with a key of ", key.size(), " bytes, at most ", max_key, " are read");
   const int64_t numel = a.integer(4);
   RELUME_CHECK(numel >= 0, "storage '", printable(key), "' of ", numel, " elements");
 

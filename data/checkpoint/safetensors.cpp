@@ -208,21 +208,25 @@ void write_safetensors(const std::filesystem::path& path, const TensorSource& so
     end += bytes_of(infos[i]);
   }
 
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header[metadata_key] = metadata;
-  for (size_t i = 0; i < infos.size(); ++i) {
-    RELUME_CHECK(infos[i].name != metadata_key, path.string(), ": cannot write a tensor named '", infos[i].name,
-                 "': the format keeps the name to itself");
-    header[infos[i].name] = {{"dtype", file_name_of(infos[i].dtype)},
-                             {"shape", infos[i].shape.sizes()},
-                             {"data_offsets", {offsets[i], offsets[i] + bytes_of(infos[i])}}};
-  }
-  std::string text;
+  // Member by member: an ordered JSON object would search all it has for each new name.
+  std::string text = "{";
+  const auto add = [&](const std::string& name, const nlohmann::ordered_json& value) {
+    if (text.size() > 1) text += ',';
+    text += Json(name).dump() + ':' + value.dump();
+  };
   try {
-    text = header.dump();
-  } catch (const nlohmann::json::exception&) {
+    if (!metadata.empty()) add(metadata_key, metadata);
+    for (size_t i = 0; i < infos.size(); ++i) {
+      RELUME_CHECK(infos[i].name != metadata_key, path.string(), ": cannot write a tensor named '", infos[i].name,
+                   "': the format keeps the name to itself");
+      add(infos[i].name, {{"dtype", file_name_of(infos[i].dtype)},
+                          {"shape", infos[i].shape.sizes()},
+                          {"data_offsets", {offsets[i], offsets[i] + bytes_of(infos[i])}}});
+    }
+  } catch (const Json::exception&) {
     throw InputError(path.string() + ": cannot write a tensor name or metadata text that is not valid UTF-8");
   }
+  text += '}';
   text.resize((text.size() + 7) / 8 * 8, ' ');  // the data starts aligned
   RELUME_CHECK(text.size() <= max_header, path.string(), ": the header of ", text.size(), " bytes is over the format's limit");
 

@@ -15,6 +15,7 @@ namespace relume {
 namespace {
 
 constexpr size_t max_listed = 8;               // keys in a message
+constexpr size_t max_key = 4096;               // bytes: many entries may share one long key, and each is compared
 constexpr size_t max_texts = size_t(4) << 20;  // bytes of all texts that count as metadata
 
 // An entry of a dict of the pickle whose key is a text.
@@ -34,6 +35,8 @@ std::vector<Item> items_of(const PickleDocument& d, const PickleValue& dict, con
                    ", which is no text");
       continue;
     }
+    RELUME_CHECK(flat[i].text.size() <= max_key, where, ": a key of ", flat[i].text.size(), " bytes, at most ", max_key,
+                 " are read");
     const auto [at, fresh] = known.emplace(flat[i].text, items.size());
     if (fresh)
       items.push_back({std::string(flat[i].text), flat[i + 1]});

@@ -233,7 +233,7 @@ TEST_F(Checkpoints, PrefixesOfPyTorchsWrappersAreTakenOffWhenAllHaveThem) {
   EXPECT_EQ(names(open_checkpoint(torch(dict({{"module.x", one()}, {"y", two()}})))), "module.x y ");
   EXPECT_EQ(names(open_checkpoint(torch(dict({{"module.", one()}})))), "module. ");
   std::string endless;
-  for (int i = 0; i < 1'000'000; ++i) endless += "module.";
+  for (int i = 0; i < 500; ++i) endless += "module.";
   c = open_checkpoint(torch(dict({{endless + "x", one()}})));
   EXPECT_EQ(c.taken.size(), 4u) << "each layer costs time and memory";
   EXPECT_EQ(value(c, endless.substr(4 * 7) + "x"), 1);
@@ -262,6 +262,16 @@ TEST_F(Checkpoints, DatasetsThatShareTheirDataTakeNoDisk) {
   };
   EXPECT_EQ(open_checkpoint(opened(8)).tensors->tensors().size(), 9u) << "tied weights are";
   EXPECT_HAS(refusal(opened(40)), "share their data, and take ");
+}
+
+TEST_F(Checkpoints, ManyEntriesUnderOneLongKeyTakeNoLongTime) {
+  std::string values = joined({text(std::string(1'000'000, 'a')),
+                               "q\1"
+                               "0}("});
+  for (int i = 0; i < 500'000; ++i) values += "h\1N";
+  EXPECT_HAS(refusal(torch(values + "u")), "a key of 1000000 bytes, at most 4096 are read");
+  EXPECT_HAS(refusal(torch(tensor(storage("FloatStorage", std::string(300, 'k'), 1), 0, {1}, {1}))),
+             "a storage with a key of 300 bytes");
 }
 
 TEST_F(Checkpoints, ManyKeysForOneDictTakeNoLongTime) {
@@ -344,6 +354,26 @@ TEST_F(Checkpoints, NotesInHdf5MustFitTheirTensors) {
   EXPECT_HAS(refused(R"({"tensors":{"pair":3}})"), "dataset 'pair': what __metadata__ notes on it");
   EXPECT_HAS(refused(R"({"tensors":{"pair":{"shape":[]}}})"), "gives it the shape [] where its dataset is [2]");
   EXPECT_HAS(refused(R"({"tensors":{"pair":{"shape":[1]}}})"), "gives it the shape [1] where its dataset is [2]");
+}
+
+TEST_F(Checkpoints, ManyTensorsTakeNoLongTime) {
+  MemorySource many;
+  const Tensor none = Tensor::zeros({0});
+  for (int i = 0; i < 200'000; ++i) many.add(std::to_string(i), none);
+  write_checkpoint(folder_ / "x.safetensors", many, {{"k", "v"}});
+  EXPECT_EQ(open_checkpoint(folder_ / "x.safetensors").tensors->tensors().size(), 200'000u);
+  EXPECT_HAS(input_error([&] { write_checkpoint(folder_ / "x.h5", many, {}); }),
+             "200000 tensors, at most 65000 can be written as HDF5");
+
+  std::string notes = R"({"tensors":{)";
+  for (int i = 0; i < 200'000; ++i) notes += joined({i ? "," : "", "\"", std::to_string(i), "\":{}"});
+  Hdf5Writer file(folder_ / "notes.h5");
+  notes += "}}";
+  const float value[1] = {1};
+  file.add("x", {Hdf5Kind::floating, 4, 8}, {1}, value);
+  file.add("__metadata__", hdf5_u8, {int64_t(notes.size())}, notes.data());
+  file.close();
+  EXPECT_EQ(open_checkpoint(folder_ / "notes.h5").tensors->tensors().size(), 1u);
 }
 
 TEST_F(Checkpoints, PyTorchReadsWhatWeWrite) {
