@@ -38,12 +38,27 @@ Hdf5Type stored_type(DType dtype) {
   return std::ranges::find(types, dtype, &std::pair<Hdf5Type, DType>::second)->first;
 }
 
+// How deep the brackets of a JSON text are nested. (nlohmann's own hook for that goes through all siblings of every object.)
+int nesting_of(std::string_view text) {
+  int depth = 0, most = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (quoted && text[i] == '\\')
+      ++i;
+    else if (text[i] == '"')
+      quoted = !quoted;
+    else if (!quoted && (text[i] == '{' || text[i] == '['))
+      most = std::max(most, ++depth);
+    else if (!quoted && (text[i] == '}' || text[i] == ']'))
+      --depth;
+  }
+  return most;
+}
+
 Json parse_notes(std::string_view text, const std::string& what) {
+  RELUME_CHECK(nesting_of(text) <= max_nesting, what, " is nested too deeply");
   try {
-    return Json::parse(text, [&](int depth, Json::parse_event_t, Json&) {
-      RELUME_CHECK(depth <= max_nesting, what, " is nested too deeply");
-      return true;
-    });
+    return Json::parse(text);
   } catch (const Json::exception& error) {
     throw InputError(what + " is not valid JSON (" + error.what() + ")");
   }

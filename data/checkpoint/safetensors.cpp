@@ -97,6 +97,9 @@ class HeaderReader {
   bool on_event(int depth, Json::parse_event_t event, Json& value) {
     using Event = Json::parse_event_t;
     RELUME_CHECK(depth <= 3, where_, ": the safetensors header is nested too deeply (at '", printable(key_), "')");
+    // The format has none, and the parser goes through all siblings of an object at its end.
+    RELUME_CHECK(event != Event::object_start || depth < 2, where_, ": an object inside the description of '", printable(key_),
+                 "'");
     if (event == Event::object_start) keys_[depth].clear();
     if (event == Event::key) {
       const std::string& key = value.get_ref<const std::string&>();

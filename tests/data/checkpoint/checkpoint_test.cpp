@@ -348,6 +348,9 @@ TEST_F(Checkpoints, NotesInHdf5MustFitTheirTensors) {
   EXPECT_HAS(refused("{"), "__metadata__ is not valid JSON");
   EXPECT_HAS(refused("[]"), "__metadata__ is not a JSON object");
   EXPECT_HAS(refused(std::string(100, '[')), "nested too deeply");
+  EXPECT_HAS(refused(std::string(1'000'000, '[')), "nested too deeply");
+  EXPECT_HAS(refused(R"({"metadata":{"brackets [[[[[[[[ in \" a text":1}})"),
+             "'brackets [[[[[[[[ in \" a text' is not a string");
   EXPECT_HAS(refused(R"({"metadata":[]})"), "'metadata' is not a JSON object");
   EXPECT_HAS(refused(R"({"metadata":{"a":1}})"), "metadata 'a' is not a string");
   EXPECT_HAS(refused(R"({"tensors":{"pair":{"dtype":"BOOL"}}})"), "dataset 'pair': what __metadata__ notes on it");
