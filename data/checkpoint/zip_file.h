@@ -31,10 +31,9 @@ class ZipFile {
 
   const std::vector<ZipEntry>& entries() const { return entries_; }  // in the order of the central directory
   const ZipEntry* find(const std::string& name) const;               // null when there is none
-  // The entry's data, valid as long as memory() is held. Its CRC-32 is verified the first time; InputError when it differs.
+  // The entry's data, valid as long as the file's memory is held. Its CRC-32 is verified the first time; InputError when it
+  // differs.
   std::string_view bytes(const ZipEntry& entry) const;
-  const std::shared_ptr<void>& memory() const { return file_.memory; }
-  const std::string& where() const { return where_; }
 
  private:
   MappedFile file_;

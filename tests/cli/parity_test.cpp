@@ -108,6 +108,7 @@ TEST_F(Parity, FormatKindsFailForWhatTheyShould) {
   good("bits", -0.0f, "in_zero.safetensors");
   good("more", 1, "in_more.safetensors");
   good("type", 1, "in_type.safetensors");
+  good("outside", 1, "../in_same.safetensors");
   const auto malformed = [&](const std::string& name, const std::string& sentence) {
     write_safetensors(folder_ / (name + ".safetensors"), {{"x", f32({1})}});
     add(name, "format_malformed", {{"x", f32({1})}}, {{"metric", "exact"}},
@@ -118,11 +119,12 @@ TEST_F(Parity, FormatKindsFailForWhatTheyShould) {
   malformed("fine", "error: unknown dtype");
   malformed("unclear", "error: something else");
   const std::string out = run(kinds);
-  EXPECT_EQ(last_line(out), "1 passed, 6 failed, 0 not implemented") << out;
+  EXPECT_EQ(last_line(out), "1 passed, 7 failed, 0 not implemented") << out;
   EXPECT_MENTIONS(out, "x: error 1, tolerance 0");
   EXPECT_MENTIONS(out, "x: its bits in in_zero.safetensors differ");
   EXPECT_MENTIONS(out, "in_more.safetensors: 2 tensors, expected 1");
   EXPECT_MENTIONS(out, "in_type.safetensors: x is f64, expected f32");
+  EXPECT_MENTIONS(out, "'../in_same.safetensors' is not a plain file name");
   EXPECT_MENTIONS(out, "fine.safetensors: was read, expected 'error: unknown dtype'");
   EXPECT_MENTIONS(out, "unclear.safetensors: no message of ours is known for 'error: something else'");
 }
