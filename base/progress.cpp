@@ -21,8 +21,13 @@ size_t terminal_columns() {
 
 }  // namespace
 
-Progress::Progress(std::string what, int64_t total)
-    : what_(std::move(what)), total_(total), terminal_(isatty(STDERR_FILENO)), start_(Clock::now()), printed_(start_) {}
+Progress::Progress(std::string what, int64_t total, int64_t before)
+    : what_(std::move(what)),
+      total_(total),
+      before_(before),
+      terminal_(isatty(STDERR_FILENO)),
+      start_(Clock::now()),
+      printed_(start_) {}
 
 Progress::~Progress() {
   if (!line_.empty()) print(line_, true);
@@ -39,8 +44,8 @@ void Progress::update(int64_t done, double fraction, const std::string& note, co
 }
 
 void Progress::show(const std::string& where, double fraction, const std::string& note) {
-  const double elapsed = seconds();
-  const std::string left = fraction > 0 ? human_seconds(elapsed * (1 - fraction) / fraction) : "?";
+  const double elapsed = seconds(), here = fraction - double(before_) / double(total_);
+  const std::string left = here > 0 ? human_seconds(elapsed * (1 - fraction) / here) : "?";
   line_ = fmt::format("{}  {:.0f} %  {} elapsed, {} left  {}", where, 100 * fraction, human_seconds(elapsed), left, note);
   const auto interval = terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(10000);
   if (Clock::now() - printed_ < interval) return;

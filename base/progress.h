@@ -9,8 +9,8 @@ namespace relume {
 
 class Progress {
  public:
-  // `total` units of work, named for the reader ("step", "picture").
-  Progress(std::string what, int64_t total);
+  // `total` units of work, named for the reader ("step", "picture"), of which `before` were done at another time.
+  Progress(std::string what, int64_t total, int64_t before = 0);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -31,7 +31,7 @@ class Progress {
   void show(const std::string& where, double fraction, const std::string& note);
   void print(const std::string& line, bool last);
   std::string what_, line_;
-  int64_t total_;
+  int64_t total_, before_;
   bool terminal_;
   std::chrono::steady_clock::time_point start_, printed_;
 };

@@ -115,6 +115,34 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
+std::string printable(std::string_view text, size_t longest) {
+  // Nothing behind the cut is looked at: texts of strangers may be long. It is not in the middle of a character.
+  size_t end = std::min(text.size(), longest);
+  for (int i = 0; i < 3 && end < text.size() && (text[end] & 0xC0) == 0x80; ++i) ++end;
+  const bool proper = is_utf8(text.substr(0, end));
+  if (!proper) end = std::min(text.size(), longest);
+  std::string result;
+  for (size_t i = 0; i < end; ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const unsigned next = i + 1 < end ? static_cast<unsigned char>(text[i + 1]) : 0u;
+    if (byte < 0x20 || byte == 0x7F || (byte >= 0x80 && !proper)) {
+      result += fmt::format("\\x{:02x}", byte);
+    } else if (byte == 0xC2 && next < 0xA0) {  // U+0080 to U+009F
+      result += fmt::format("\\x{:02x}", next);
+      ++i;
+    } else {
+      result += text[i];
+    }
+  }
+  return end < text.size() ? result + "..." : result;
+}
+
+std::string grouped(int64_t number) {
+  std::string text = std::to_string(number);
+  for (int64_t at = int64_t(text.size()) - 3; at > (number < 0); at -= 3) text.insert(size_t(at), ",");
+  return text;
+}
+
 std::string human_bytes(double bytes) {
   static constexpr const char* units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
   size_t unit = 0;

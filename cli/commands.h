@@ -12,6 +12,8 @@ void add_train(CLI::App& app);
 void add_restore(CLI::App& app);
 void add_degrade(CLI::App& app);
 void add_metrics(CLI::App& app);
+void add_inspect(CLI::App& app);
+void add_convert(CLI::App& app);
 void add_pack(CLI::App& app);
 void add_scan(CLI::App& app);
 void add_parity(CLI::App& app);

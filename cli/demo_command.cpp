@@ -19,6 +19,7 @@
 #include "data/convert.h"
 #include "data/dataset.h"
 #include "data/metrics/similarity.h"
+#include "infer/load_network.h"
 #include "infer/restore.h"
 #include "train/stage1.h"
 

@@ -67,6 +67,8 @@ int run(int argc, char** argv) {
   add_restore(app);
   add_degrade(app);
   add_metrics(app);
+  add_inspect(app);
+  add_convert(app);
   add_pack(app);
   add_scan(app);
   add_parity(app);

@@ -19,6 +19,8 @@ fs::path source_folder() {
   return folder;
 }
 
+fs::path shipped_restorer() { return source_folder() / "weights/photo_small/final.safetensors"; }
+
 Recipe recipe_named(const std::string& name_or_file, const std::vector<std::string>& overrides) {
   if (fs::is_regular_file(name_or_file)) return read_config<Recipe>(name_or_file, overrides);
   const fs::path presets = source_folder() / "configs/degrade";

@@ -1,4 +1,4 @@
-// The configurations that come with the project.
+// The configurations and weights that come with the project.
 #pragma once
 
 #include <filesystem>
@@ -11,6 +11,9 @@ namespace relume {
 
 // The folder that holds configs/: named by RELUME_SOURCE_DIR (the wrapper sets it), or the current folder.
 std::filesystem::path source_folder();
+
+// The weights that restore photographs where no others are named: weights/photo_small (docs/results.md).
+std::filesystem::path shipped_restorer();
 
 // A degradation recipe: a file, or the name of one in configs/degrade ("second_order"), then `overrides` ("wide.noise_range=[0,
 // 5]"). InputError with the names there are.

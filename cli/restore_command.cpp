@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/presets.h"
 #include "infer/restore.h"
 
 namespace relume {
@@ -25,8 +26,15 @@ void add_result_options(CLI::App& command, RestoreArguments& a) {
                   "File for the result (.png, .jpg, .webp), or a folder; .png holds 16 bit, .png and .webp alpha")
       ->required()
       ->type_name("OUT");
-  command.add_option("--checkpoint", a.options.weights, "Weights of the network (.safetensors)")->required()->type_name("FILE");
+  CLI::Option* checkpoint =
+      command
+          .add_option(
+              "--checkpoint", a.options.weights,
+              "Weights of the network: safetensors, PyTorch, HDF5. Default: the small restorer that comes with the project, "
+              "against mild blur, noise and JPEG (docs/results.md)")
+          ->type_name("FILE");
   command.add_option("--config", a.options.config, "Configuration of the network, for weights that do not carry it")
+      ->needs(checkpoint)
       ->type_name("FILE");
   CLI::Option* overwrite = command.add_flag("--overwrite", a.overwrite, "Replace results that exist already");
   command
@@ -86,6 +94,10 @@ void run(RestoreArguments& a) {
   RestoreOptions& o = a.options;
   o.mode = tile_mode(a.tile, o.tile);
   if (!a.memory.empty()) o.memory = parse_bytes(a.memory, "--memory");
+  if (o.weights.empty()) {
+    o.weights = shipped_restorer();
+    o.weights_remark = "the small restorer that comes with the project; --checkpoint names another";
+  }
   o.existing = a.overwrite ? Existing::replaced : a.skip_existing ? Existing::kept : Existing::refused;
   const RestoreCounts done = restore_files(o);
   if (o.dry_run) return;
@@ -108,6 +120,7 @@ void add_restore(CLI::App& app) {
       ->type_name("FILE");
   command->footer(
       "Examples:\n"
+      "  relume restore photo.jpg restored.png\n"
       "  relume restore photo.jpg restored.png --checkpoint final.safetensors\n"
       "  relume restore photos restored --checkpoint final.safetensors --skip-existing\n"
       "  relume restore photo.jpg large.png --checkpoint stage1.safetensors --upscale 4 --memory 6G\n"

@@ -41,8 +41,16 @@ class Reader {
     if (node.kind != YamlNode::Kind::null) read(root_, node, {}, "");
   }
 
+  // Only what stands under one key of the file.
+  void read_section(const std::string& text, const std::string& key) {
+    const YamlNode node = parse_yaml(text, name_);
+    for (const YamlNode& item : node.items)
+      if (node.kind == YamlNode::Kind::map && item.key == key) return read(root_, item, {}, "");
+    problem(0, fmt::format("has no section '{}'", key));
+  }
+
   void apply(const std::string& override_text) {
-    source_ = "command line: " + shown(override_text);
+    source_ = "command line: " + printable(override_text);
     with_lines_ = false;
     const size_t equals = override_text.find('=');
     if (equals == std::string::npos || equals == 0) return problem(0, "expected key=value");
@@ -65,7 +73,7 @@ class Reader {
       }
     }
     read(target->value, node, target->attributes, path);
-    overrides_.push_back(shown(override_text));
+    overrides_.push_back(printable(override_text));
   }
 
   void finish() {
@@ -105,7 +113,7 @@ class Reader {
       case YamlNode::Kind::map: return "a section";
       case YamlNode::Kind::scalar: break;
     }
-    return fmt::format(fmt::runtime(node.quoted ? "\"{}\" in quotes" : "'{}'"), shown(node.text));
+    return fmt::format(fmt::runtime(node.quoted ? "\"{}\" in quotes" : "'{}'"), printable(node.text));
   }
 
   void read(const Value& value, const YamlNode& node, const Attributes& attributes, const std::string& path) {
@@ -141,7 +149,7 @@ class Reader {
     if (!in_range) {
       std::string bounds = range_text(range);
       if (bounds.empty()) bounds = fmt::format("{} that {} bits can hold", kind_name(x), 8 * sizeof(T));
-      return problem(node.line, fmt::format("{} is {}, expected {}", path, shown(node.text), bounds));
+      return problem(node.line, fmt::format("{} is {}, expected {}", path, printable(node.text), bounds));
     }
     *x = parsed;
   }
@@ -150,7 +158,7 @@ class Reader {
     if (node.kind != YamlNode::Kind::scalar) return mismatch(node, path, kind_name(x));
     const std::vector<std::string>& choices = attributes.choices;
     if (!choices.empty() && std::find(choices.begin(), choices.end(), node.text) == choices.end()) {
-      return problem(node.line, fmt::format("{} is '{}', expected {}{}", path, shown(node.text), choices_text(choices),
+      return problem(node.line, fmt::format("{} is '{}', expected {}{}", path, printable(node.text), choices_text(choices),
                                             did_you_mean(node.text, choices)));
     }
     // A file name cannot hold it, and whoever prints the text would stop there.
@@ -213,7 +221,7 @@ class Reader {
       } else if (const auto* list = std::get_if<List>(&at.value.data)) {
         size_t index = 0;
         if (parse_number(part, index) != std::errc{} || index >= list->size()) {
-          problem(0, fmt::format("'{}' is no element of {}, which has {}", shown(part), path, list->size()));
+          problem(0, fmt::format("'{}' is no element of {}, which has {}", printable(part), path, list->size()));
           return std::nullopt;
         }
         at.value = Value(list->at(index));
@@ -236,7 +244,7 @@ class Reader {
     } else {
       hint = child(path, hint);
     }
-    std::string message = fmt::format("unknown key '{}'", shown(child(path, key)));
+    std::string message = fmt::format("unknown key '{}'", printable(child(path, key)));
     if (hint == child(path, key)) {
       message += " (dots are for the command line; in a file, indent the key under its section)";
     } else if (!hint.empty()) {
@@ -312,6 +320,12 @@ void read(const Value& root, const std::string& text, const std::string& name, c
   Reader reader(root, name);
   reader.read_file(text);
   for (const std::string& override_text : overrides) reader.apply(override_text);
+  reader.finish();
+}
+
+void read_section(const Value& root, const std::string& text, const std::string& name, const std::string& key) {
+  Reader reader(root, name);
+  reader.read_section(text, key);
   reader.finish();
 }
 

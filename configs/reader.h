@@ -164,6 +164,7 @@ template <class T> Value bind(T& x) {
 }
 
 void read(const Value& root, const std::string& text, const std::string& name, const std::vector<std::string>& overrides);
+void read_section(const Value& root, const std::string& text, const std::string& name, const std::string& key);
 std::string read_config_file(const std::filesystem::path& file);
 std::string write(const Value& root, bool with_help);
 std::string describe(const Value& root);
@@ -186,6 +187,13 @@ C read_config_text(const std::string& text, const std::string& name, const std::
 // The same from a file of at most 1 MiB.
 template <class C> C read_config(const std::filesystem::path& file, const std::vector<std::string>& overrides = {}) {
   return read_config_text<C>(detail::read_config_file(file), file.string(), overrides);
+}
+
+// What stands under `key` in a larger configuration, whose other keys are not looked at: the network of a recorded training.
+template <class C> C read_config_section(const std::string& text, const std::string& name, const std::string& key) {
+  C config;
+  detail::read_section(detail::bind(config), text, name, key);
+  return config;
 }
 
 // The configuration as YAML with every key; reading it gives an equal one, to the last bit. `with_help` adds the help texts as

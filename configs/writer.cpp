@@ -51,7 +51,7 @@ namespace {
 
 // Letters, digits and a few signs need no quotes, unless YAML would take the word for something else.
 std::string quoted_if_needed(const std::string& text) {
-  RELUME_CHECK(is_text(text), "'", shown(text), "' cannot be written as YAML: it is not text in UTF-8");
+  RELUME_CHECK(is_text(text), "'", printable(text), "' cannot be written as YAML: it is not text in UTF-8");
   static const std::vector<std::string> words{"true", "false", "null", "yes", "no", "on", "off", "y", "n"};
   std::string lower = text;
   std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return char(std::tolower(c)); });

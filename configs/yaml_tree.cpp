@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace relume::detail {
 
@@ -77,7 +78,8 @@ class Builder : public YAML::EventHandler {
     if (anchor != YAML::NullAnchor) refuse_anchor(mark);
     // "?" stands for a plain scalar without a tag, "!" for a quoted one.
     if (!tag.empty() && tag != "?" && tag != "!") {
-      fail(mark.line + 1, fmt::format("tags (here '{}') are not supported; put text that begins with ! in quotes", shown(tag)));
+      fail(mark.line + 1,
+           fmt::format("tags (here '{}') are not supported; put text that begins with ! in quotes", printable(tag)));
     }
   }
 
@@ -111,7 +113,7 @@ class Builder : public YAML::EventHandler {
       if (done.kind != YamlNode::Kind::scalar) fail(done.line, "a key must be plain text, not empty");
       const auto [earlier, first] = parent.lines_of_keys.emplace(done.text, done.line);
       if (!first) {
-        fail(done.line, fmt::format("key '{}' stands twice{}", shown(done.text),
+        fail(done.line, fmt::format("key '{}' stands twice{}", printable(done.text),
                                     with_lines_ ? fmt::format(", first in line {}", earlier->second) : ""));
       }
       parent.has_key = true;
@@ -164,26 +166,6 @@ bool is_text(const std::string& text) {
     i += length;
   }
   return true;
-}
-
-std::string shown(const std::string& text) {
-  constexpr size_t longest = 80;
-  std::string result;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    // Not in the middle of a character.
-    if (i >= longest && (byte & 0xC0) != 0x80) return result + "...";
-    const unsigned next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0u;
-    if (byte < 0x20 || byte == 0x7F) {
-      result += fmt::format("\\x{:02x}", byte);
-    } else if (byte == 0xC2 && next < 0xA0) {  // U+0080 to U+009F
-      result += fmt::format("\\x{:02x}", next);
-      ++i;
-    } else {
-      result += text[i];
-    }
-  }
-  return result;
 }
 
 }  // namespace relume::detail

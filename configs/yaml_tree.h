@@ -24,7 +24,4 @@ YamlNode parse_yaml(const std::string& text, const std::string& where, bool with
 // Whether `text` is UTF-8 without NUL: what YAML can hold.
 bool is_text(const std::string& text);
 
-// `text` fit for a message: cut after 80 bytes, control characters written as \xNN so that no terminal obeys them.
-std::string shown(const std::string& text);
-
 }  // namespace relume::detail

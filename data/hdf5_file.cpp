@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace relume {
 namespace {
@@ -117,7 +118,7 @@ class Parser {
       const Pending object = std::move(stack.back());
       stack.pop_back();
       RELUME_CHECK(++objects <= max_objects, where_, ": more than ", max_objects, " objects");
-      const std::string what = where_ + (object.name.empty() ? ": root group" : ": '" + object.name + "'");
+      const std::string what = where_ + (object.name.empty() ? ": root group" : ": '" + printable(object.name) + "'");
       const std::vector<Message> messages = object_header(object.address, what);
       if (find(messages, layout_message, what)) {
         RELUME_CHECK(!object.name.empty(), what, ": is a dataset, not a group");
@@ -250,7 +251,7 @@ class Parser {
     if (flags & 16) in.byte();
     const std::string name(in.take(in.number(size_t(1) << (flags & 3))));
     RELUME_CHECK(!name.empty() && name.find_first_of("/\0"sv) == std::string::npos, what, ": a link with no proper name");
-    RELUME_CHECK(type == 0, what, ": '", name, "' is a soft or external link; only hard links are read");
+    RELUME_CHECK(type == 0, what, ": '", printable(name), "' is a soft or external link; only hard links are read");
     return {name, in.number(8)};
   }
 
@@ -293,7 +294,7 @@ std::string to_string(const Hdf5Type& type) {
 Hdf5File::Hdf5File(MappedFile file, std::string where, Checksums checksums) : file_(std::move(file)), where_(std::move(where)) {
   datasets_ = Parser(file_.bytes, where_, checksums == Checksums::verify).parse();
   for (const Hdf5Dataset& d : datasets_)
-    RELUME_CHECK(index_.emplace(d.name, index_.size()).second, where_, ": two datasets are named '", d.name, "'");
+    RELUME_CHECK(index_.emplace(d.name, index_.size()).second, where_, ": two datasets are named '", printable(d.name), "'");
 }
 
 const Hdf5Dataset* Hdf5File::find(const std::string& name) const {

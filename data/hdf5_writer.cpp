@@ -58,12 +58,25 @@ LibraryError innermost_error() {
   return error;
 }
 
+// The library has no 16-bit floats of its own. Made once, for the life of the process.
+hid_t float16_type(int exponent_bits) {
+  const hid_t type = H5Tcopy(H5T_IEEE_F32LE);
+  const size_t exponent = size_t(exponent_bits), mantissa = 15 - exponent;
+  const bool made = H5Tset_fields(type, 15, mantissa, exponent, 0, mantissa) >= 0 && H5Tset_precision(type, 16) >= 0 &&
+                    H5Tset_size(type, 2) >= 0 && H5Tset_ebias(type, (size_t(1) << (exponent - 1)) - 1) >= 0;
+  RELUME_BUG(made, "no HDF5 type of 16 bits: ", innermost_error().text);
+  return type;
+}
+
 hid_t library_type(const Hdf5Type& type) {
+  static const hid_t f16 = float16_type(5), bf16 = float16_type(8);
   if (type.kind == Hdf5Kind::unsigned_integer && type.bytes == 1) return H5T_STD_U8LE;
   if (type.kind == Hdf5Kind::unsigned_integer && type.bytes == 8) return H5T_STD_U64LE;
   if (type.kind == Hdf5Kind::signed_integer && type.bytes == 8) return H5T_STD_I64LE;
+  if (type.kind == Hdf5Kind::signed_integer && type.bytes == 4) return H5T_STD_I32LE;
   if (type.kind == Hdf5Kind::floating && type.bytes == 4) return H5T_IEEE_F32LE;
   if (type.kind == Hdf5Kind::floating && type.bytes == 8) return H5T_IEEE_F64LE;
+  if (type.kind == Hdf5Kind::floating && type.bytes == 2) return type.exponent_bits == 5 ? f16 : bf16;
   RELUME_BUG(false, "no HDF5 dataset of ", to_string(type), " is written");
 }
 

@@ -16,6 +16,7 @@ namespace relume {
 namespace {
 
 template <class... F> struct Overloaded : F... { using F::operator()...; };
+template <class... F> Overloaded(F...) -> Overloaded<F...>;  // which clang 14 does not find by itself
 
 Tensor resized(const ResizeStep& s, const Tensor& x) {
   const TorchResizeOptions torch{.scale_y = s.factor, .scale_x = s.factor};

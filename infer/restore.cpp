@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "data/checkpoint/safetensors.h"
 #include "data/convert.h"
 #include "data/pil_resize.h"
 #include "data/resize.h"
@@ -12,13 +11,6 @@ namespace relume {
 namespace {
 
 using Path = std::filesystem::path;
-
-SwinIRConfig config_of(const SafetensorsFile& file, const Path& config) {
-  if (!config.empty()) return read_config<SwinIRConfig>(config);
-  const auto stored = file.metadata().find("relume.swinir");
-  if (stored == file.metadata().end()) return {};
-  return read_config_text<SwinIRConfig>(stored->second, file.where() + " (stored configuration)");
-}
 
 Tensor as_float(const Tensor& part) { return part.dtype() == DType::u8 ? to_float(part) : part; }
 
@@ -49,13 +41,6 @@ Tensor grey_of(const Tensor& picture) {
 }
 
 }  // namespace
-
-std::unique_ptr<SwinIR> load_swinir(const Path& weights, const Path& config) {
-  const SafetensorsFile file(weights);
-  auto network = std::make_unique<SwinIR>(config_of(file, config));
-  load_strict(*network, file);
-  return network;
-}
 
 Tensor restore_picture(const SwinIR& network, const Tensor& picture) { return clean(cleaner_of(network), picture); }
 

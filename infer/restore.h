@@ -2,7 +2,6 @@
 #pragma once
 
 #include <filesystem>
-#include <memory>
 
 #include "data/picture.h"
 #include "data/picture_jobs.h"
@@ -10,11 +9,6 @@
 #include "models/swinir.h"
 
 namespace relume {
-
-// The network of a weight file. Its configuration comes from `config` (a YAML file with SwinIRConfig's keys) when given, else
-// from the file's own metadata, else it is the paper's. InputError, listing every name that does not fit, when the weights
-// belong to another network.
-std::unique_ptr<SwinIR> load_swinir(const std::filesystem::path& weights, const std::filesystem::path& config = {});
 
 // picture u8 or f32 [H, W, 3] to the restored one, f32 [H*s, W*s, 3], about [0, 1], not clamped; s is network.output_scale().
 // The picture is padded with zeros on the right and bottom to network.padding_multiple() and the result cropped (spec 5.2).
@@ -32,6 +26,7 @@ struct RestoreOptions {
   std::filesystem::path input;   // a picture, or a folder of pictures (with its sub-folders)
   std::filesystem::path output;  // a file name; for a folder, or when it is an existing folder, the folder results go to
   std::filesystem::path weights, config;
+  std::string weights_remark;             // the plan says it behind the name of the weights
   Existing existing = Existing::refused;  // kept: results that can be read and have the size they would get
   double upscale = 0;                     // as PlanOptions has it
   int64_t short_side = -1;  // as CleanOptions has it; -1: 512 where `upscale` is given and the network is a published

@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "base/workers.h"
 #include "data/image.h"
+#include "infer/load_network.h"
 #include "infer/restore.h"
 
 namespace relume {
@@ -174,8 +175,9 @@ class RestoreRun {
     say("pictures  {}, {:.3g} megapixels{}{}", work_.size(), pixels / 1e6,
         results != pixels ? fmt::format(", enlarged to {:.3g}", results / 1e6) : "",
         kept_.empty() ? "" : fmt::format("; {} kept, whose results are there", kept_.size()));
-    say("network   SwinIR of {} numbers from {}, pictures padded to multiples of {}", network_->parameter_count(),
-        options_.weights.filename().string(), cleaner_.multiple);
+    say("network   SwinIR of {} numbers from {}{}, pictures padded to multiples of {}", network_->parameter_count(),
+        options_.weights.filename().string(), options_.weights_remark.empty() ? "" : " (" + options_.weights_remark + ")",
+        cleaner_.multiple);
     say("tiles     {}", tiles_text());
     if (!cost_) {
       say("estimate  none: the pictures are small");

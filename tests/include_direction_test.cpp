@@ -40,7 +40,7 @@ const std::map<std::string, Folders>& allowed() {
 const std::map<std::string, std::string>& fenced() {
   static const std::map<std::string, std::string> fences{
       {"omp.h", "tensor/cpu/"}, {"yaml-cpp/", "configs/"}, {"jpeglib", "data/"}, {"png.h", "data/"},
-      {"webp/", "data/"},       {"hdf5.h", "data/"},       {"xxhash.h", "data/"}};
+      {"webp/", "data/"},       {"hdf5.h", "data/"},       {"xxhash.h", "data/"}, {"zlib.h", "data/"}};
   return fences;
 }
 

@@ -4,6 +4,7 @@
 
 #include "autograd/reduce.h"
 #include "base/version.h"
+#include "data/checkpoint/checkpoint.h"
 #include "data/checkpoint/safetensors.h"
 #include "data/convert.h"
 #include "data/metrics/niqe.h"
@@ -27,7 +28,10 @@ class Stage1Task : public TrainingTask {
  public:
   explicit Stage1Task(const Stage1Config& config)
       : config_(config), validation_(validation_pairs(config)), network_(config.model) {
-    network_.initialise(uint64_t(config.seed));
+    if (config.weights.empty())
+      network_.initialise(uint64_t(config.seed));
+    else
+      load_strict(network_, *open_checkpoint(config.weights).tensors);
     network_.set_activation_checkpointing(config.train.activation_checkpointing);
   }
 

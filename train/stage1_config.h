@@ -45,6 +45,7 @@ struct Stage1Config {
   std::string output = "out/stage1";
   bool overwrite = false;
   int64_t seed = 231;
+  std::string weights;
   SwinIRConfig model;
   Stage1DataConfig data;
   Recipe degradation;
@@ -54,6 +55,7 @@ struct Stage1Config {
     v("output", output, "folder for the logs, the resolved configuration, the states and the weights");
     v("overwrite", overwrite, "train into a folder that already holds a training, replacing it");
     v("seed", seed, Range{0, 9e15}, "of every random number");
+    v("weights", weights, "weights to begin with instead of random ones: safetensors, PyTorch, HDF5; of the same network");
     v("model", model, "the network");
     v("data", data, "the pictures");
     v("degradation", degradation, "how pictures are spoilt");

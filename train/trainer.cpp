@@ -110,7 +110,7 @@ class Training {
   }
 
   TrainingResult run() {
-    Progress progress("step", config_.steps);
+    Progress progress("step", config_.steps, first_step_);
     progress_ = &progress;
     while (at_.step < steps_) {
       if (at_.step % config_.validate_every == 0) validate();
@@ -330,8 +330,8 @@ class Training {
     ++at_.loss_count;
     wait_seconds_ += task_.last_wait_seconds();
     const double images = double((at_.step - first_step_) * config_.batch_size) / progress_->seconds();
-    const double done = double(at_.step - first_step_) / double(steps_ - first_step_);
-    progress_->update(at_.step, done, fmt::format("loss {:.3e}  {:.1f} images/s", step.loss, images));
+    progress_->update(at_.step, double(at_.step) / double(steps_),
+                      fmt::format("loss {:.3e}  {:.1f} images/s", step.loss, images));
     if (config_.image_every > 0 && (at_.step == 1 || at_.step % config_.image_every == 0))
       for (const auto& [name, pictures] : task_.pictures()) log_->pictures(at_.step, "train/" + name, pictures);
     if (at_.step % config_.log_every != 0 && at_.step != steps_) return;

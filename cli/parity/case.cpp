@@ -113,6 +113,8 @@ void Case::check_listed_tensors() const {
   }
 }
 
+std::filesystem::path Case::path(const std::string& file) const { return inside(folder_, file, "case " + name_); }
+
 const TensorInfo* Case::find(const std::string& full_name) const {
   const TensorInfo* info = stored_ ? stored_->find(full_name) : nullptr;
   return info || !generated_ ? info : generated_->find(full_name);

@@ -34,6 +34,7 @@ class Case {
   const Json& config() const { return entry_.at("config"); }
   const Json& entry() const { return entry_; }
   std::filesystem::path path() const { return folder_ / file_; }  // the case's main file
+  std::filesystem::path path(const std::string& file) const;      // another file of the case's folder, never one outside of it
 
   // config[key] as a T; InputError naming case, key and JSON type when it is absent or of another type. The second form gives
   // `otherwise` when the key is absent.

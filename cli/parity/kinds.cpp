@@ -9,6 +9,7 @@ void register_kinds(Kinds& kinds) {
   register_image_kinds(kinds);
   register_metric_kinds(kinds);
   register_restore_kinds(kinds);
+  register_format_kinds(kinds);
 }
 
 }  // namespace relume::parity

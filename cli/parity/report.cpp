@@ -44,6 +44,7 @@ Values values_of(const Tensor& t) {
     case DType::u8: rows(t.data<uint8_t>()); break;
     case DType::i32: rows(t.data<int32_t>()); break;
     case DType::i64: rows(t.data<int64_t>()); break;
+    case DType::boolean: rows(t.data<bool>()); break;
   }
   return out;
 }
@@ -241,6 +242,13 @@ void Report::compare_value(const std::string& path, double ours) {
   const auto at = values_.find(path);
   if (at == values_.end()) return complain("config.values." + path + ": compared, but the manifest does not hold it");
   judge(values_key + ("." + path), {ours}, {at->second}, false);
+}
+
+void Report::check(const std::string& name, bool holds, const std::string& why) {
+  if (holds)
+    record(name, 0, 0);
+  else
+    complain(name + ": " + why);
 }
 
 // `full_name` itself and its subsampled forms, as the case stores them.

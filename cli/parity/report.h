@@ -53,6 +53,9 @@ class Report {
   // Compares with the number at config.values.<path>, where path joins the keys with dots ("0.psnr_np_y_crop4").
   void compare_value(const std::string& path, double ours);
 
+  // A check of the kind's own that has no number: counts as compared; unless it `holds`, fails the case with "name: why".
+  void check(const std::string& name, bool holds, const std::string& why);
+
   // A check of the kind's own: fails the case with this line.
   void complain(const std::string& line) { complaints_.push_back(line); }
 

@@ -3,6 +3,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "data/checkpoint/mapped_tensor.h"
+#include "data/checkpoint/memory_source.h"
 
 #include <algorithm>
 #include <bit>
@@ -28,7 +30,7 @@ struct FileType {
 };
 constexpr FileType file_types[] = {
     {"F64", 8, DType::f64}, {"F32", 4, DType::f32}, {"F16", 2, DType::f16}, {"BF16", 2, DType::bf16},
-    {"I64", 8, DType::i64}, {"I32", 4, DType::i32}, {"U8", 1, DType::u8},   {"BOOL", 1, {}},
+    {"I64", 8, DType::i64}, {"I32", 4, DType::i32}, {"U8", 1, DType::u8},   {"BOOL", 1, DType::boolean},
     {"I8", 1, {}},          {"I16", 2, {}},         {"U16", 2, {}},         {"U32", 4, {}},
     {"U64", 8, {}},         {"C64", 8, {}},         {"F8_E4M3", 1, {}},     {"F8_E5M2", 1, {}},
     {"F8_E8M0", 1, {}},
@@ -72,9 +74,9 @@ class HeaderReader {
               [](const Entry* a, const Entry* b) { return std::pair(a->begin, a->end) < std::pair(b->begin, b->end); });
     uint64_t end = 0;
     for (const Entry* e : sorted) {
-      RELUME_CHECK(e->begin >= end, where_, ": tensor '", e->name, "' starts at byte ", e->begin,
+      RELUME_CHECK(e->begin >= end, where_, ": tensor '", printable(e->name), "' starts at byte ", e->begin,
                    " and overlaps the one before it, which ends at ", end);
-      RELUME_CHECK(e->begin == end, where_, ": a hole of ", e->begin - end, " bytes before tensor '", e->name, "'");
+      RELUME_CHECK(e->begin == end, where_, ": a hole of ", e->begin - end, " bytes before tensor '", printable(e->name), "'");
       end = e->end;
     }
     RELUME_CHECK(end <= data_bytes, where_, ": truncated: the header describes ", end, " bytes of data, the file holds ",
@@ -84,8 +86,8 @@ class HeaderReader {
 
   void check_types() const {
     for (const Entry& e : entries)
-      RELUME_CHECK(e.type->dtype, where_, ": tensor '", e.name, "' has dtype ", e.type->name,
-                   ", which is not supported (F64, F32, F16, BF16, I64, I32 and U8 are); remove or convert it");
+      RELUME_CHECK(e.type->dtype, where_, ": tensor '", printable(e.name), "' has dtype ", e.type->name,
+                   ", which is not supported (F64, F32, F16, BF16, I64, I32, U8 and BOOL are); remove or convert it");
   }
 
   std::vector<Entry> entries;
@@ -94,11 +96,14 @@ class HeaderReader {
  private:
   bool on_event(int depth, Json::parse_event_t event, Json& value) {
     using Event = Json::parse_event_t;
-    RELUME_CHECK(depth <= 3, where_, ": the safetensors header is nested too deeply (at '", key_, "')");
+    RELUME_CHECK(depth <= 3, where_, ": the safetensors header is nested too deeply (at '", printable(key_), "')");
+    // The format has none, and the parser goes through all siblings of an object at its end.
+    RELUME_CHECK(event != Event::object_start || depth < 2, where_, ": an object inside the description of '", printable(key_),
+                 "'");
     if (event == Event::object_start) keys_[depth].clear();
     if (event == Event::key) {
       const std::string& key = value.get_ref<const std::string&>();
-      RELUME_CHECK(keys_[depth - 1].insert(key).second, where_, ": the safetensors header names '", key, "' twice");
+      RELUME_CHECK(keys_[depth - 1].insert(key).second, where_, ": the safetensors header names '", printable(key), "' twice");
       if (depth == 1) key_ = key;
     }
     const bool member_ends = depth == 1 && (event == Event::value || event == Event::array_end || event == Event::object_end);
@@ -113,13 +118,13 @@ class HeaderReader {
   void read_metadata(const Json& value) {
     RELUME_CHECK(value.is_object(), where_, ": ", metadata_key, " is not a JSON object");
     for (const auto& [key, text] : value.items()) {
-      RELUME_CHECK(text.is_string(), where_, ": ", metadata_key, " '", key, "' is not a string");
+      RELUME_CHECK(text.is_string(), where_, ": ", metadata_key, " '", printable(key), "' is not a string");
       metadata[key] = text.get<std::string>();
     }
   }
 
   void read_entry(const Json& value) {
-    const std::string what = where_ + ": tensor '" + key_ + "'";
+    const std::string what = where_ + ": tensor '" + printable(key_) + "'";
     const auto field = [&](const char* name) -> const Json& {
       const auto at = value.find(name);
       RELUME_CHECK(at != value.end(), what, " has no ", name);
@@ -129,7 +134,7 @@ class HeaderReader {
     const Json &dtype = field("dtype"), &sizes = field("shape"), &offsets = field("data_offsets");
     RELUME_CHECK(dtype.is_string(), what, ": dtype is not a string");
     const FileType* type = find_type(dtype.get_ref<const std::string&>());
-    RELUME_CHECK(type, what, " has the unknown dtype '", dtype.get_ref<const std::string&>(), "'");
+    RELUME_CHECK(type, what, " has the unknown dtype '", printable(dtype.get_ref<const std::string&>()), "'");
     RELUME_CHECK(is_list_of_counts(sizes), what, ": shape is not a list of non-negative integers");
     RELUME_CHECK(sizes.size() <= size_t(Shape::max_rank), what, " has ", sizes.size(), " axes, at most ", Shape::max_rank,
                  " are supported");
@@ -158,83 +163,73 @@ class HeaderReader {
 
 }  // namespace
 
-SafetensorsFile::SafetensorsFile(std::filesystem::path path) : path_(std::move(path)) {
-  const std::string where = path_.string();
-  const MappedFile file = map_file(path_);
+SafetensorsFile::SafetensorsFile(MappedFile file, std::string path)
+    : ListedSource(std::move(path)), map_(std::move(file.memory)) {
   const uint64_t bytes = file.bytes.size();
-  map_ = file.memory;
-  RELUME_CHECK(bytes >= 8, where, ": not a safetensors file (", bytes, " bytes; the header length alone takes 8)");
+  RELUME_CHECK(bytes >= 8, where(), ": not a safetensors file (", bytes, " bytes; the header length alone takes 8)");
   const char* begin = file.bytes.data();
   uint64_t header = 0;
   std::memcpy(&header, begin, 8);
-  RELUME_CHECK(header <= max_header, where, ": not a safetensors file (header length ", header, ", at most ", max_header,
+  RELUME_CHECK(header <= max_header, where(), ": not a safetensors file (header length ", header, ", at most ", max_header,
                " allowed)");
-  RELUME_CHECK(header <= bytes - 8, where, ": truncated: the header length is ", header, ", ", bytes - 8, " bytes follow");
+  RELUME_CHECK(header <= bytes - 8, where(), ": truncated: the header length is ", header, ", ", bytes - 8, " bytes follow");
   data_ = begin + 8 + header;
 
-  HeaderReader reader(where);
+  HeaderReader reader(where());
   reader.parse({begin + 8, header});
   reader.check_ranges(bytes - 8 - header);
   reader.check_types();
   for (Entry& e : reader.entries) {
-    index_.emplace(e.name, infos_.size());
-    infos_.push_back({std::move(e.name), *e.type->dtype, e.shape});
+    list({std::move(e.name), *e.type->dtype, e.shape});
     offsets_.push_back(e.begin);
   }
   metadata_ = std::move(reader.metadata);
 }
 
-const TensorInfo* SafetensorsFile::find(const std::string& name) const {
-  const auto at = index_.find(name);
-  return at == index_.end() ? nullptr : &infos_[at->second];
-}
-
-Tensor SafetensorsFile::read(const std::string& name) const {
-  const TensorInfo* info = find(name);
-  if (!info) {
-    std::vector<std::string> names;
-    for (const TensorInfo& i : infos_) names.push_back(i.name);
-    throw InputError(where() + ": no tensor named '" + name + "'" + did_you_mean(name, names));
-  }
-  const char* address = data_ + offsets_[size_t(info - infos_.data())];
-  const int64_t bytes = info->shape.numel() * size_of(info->dtype);
-  if (bytes > 0 && reinterpret_cast<uintptr_t>(address) % uintptr_t(size_of(info->dtype)) == 0)
-    return Tensor::wrap(info->shape, info->dtype, const_cast<char*>(address), map_);
-  Tensor copy = Tensor::empty(info->shape, info->dtype);
-  if (bytes > 0) std::memcpy(copy.raw(), address, size_t(bytes));
-  return copy;
+Tensor SafetensorsFile::read_at(size_t index) const {
+  return mapped_tensor(tensors()[index], data_ + offsets_[index], map_, where());
 }
 
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& entries,
                        const std::map<std::string, std::string>& metadata) {
-  std::vector<size_t> order(entries.size());
+  MemorySource source(path.string());
+  for (const auto& [name, tensor] : entries) source.add(name, tensor);
+  write_safetensors(path, source, metadata);
+}
+
+void write_safetensors(const std::filesystem::path& path, const TensorSource& source,
+                       const std::map<std::string, std::string>& metadata) {
+  const std::vector<TensorInfo>& infos = source.tensors();
+  std::vector<size_t> order(infos.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return size_of(entries[a].second.dtype()) > size_of(entries[b].second.dtype()); });
-  const auto bytes_of = [&](size_t i) { return entries[i].second.numel() * size_of(entries[i].second.dtype()); };
-  std::vector<int64_t> offsets(entries.size());
+                   [&](size_t a, size_t b) { return size_of(infos[a].dtype) > size_of(infos[b].dtype); });
+  std::vector<int64_t> offsets(infos.size());
   int64_t end = 0;
   for (const size_t i : order) {
     offsets[i] = end;
-    end += bytes_of(i);
+    end += bytes_of(infos[i]);
   }
 
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header[metadata_key] = metadata;
-  for (size_t i = 0; i < entries.size(); ++i) {
-    const auto& [name, tensor] = entries[i];
-    RELUME_CHECK(name != metadata_key && !header.contains(name), path.string(), ": cannot write two entries named '", name,
-                 "'");
-    header[name] = {{"dtype", file_name_of(tensor.dtype())},
-                    {"shape", tensor.shape().sizes()},
-                    {"data_offsets", {offsets[i], offsets[i] + bytes_of(i)}}};
-  }
-  std::string text;
+  // Member by member: an ordered JSON object would search all it has for each new name.
+  std::string text = "{";
+  const auto add = [&](const std::string& name, const nlohmann::ordered_json& value) {
+    if (text.size() > 1) text += ',';
+    text += Json(name).dump() + ':' + value.dump();
+  };
   try {
-    text = header.dump();
-  } catch (const nlohmann::json::exception&) {
+    if (!metadata.empty()) add(metadata_key, metadata);
+    for (size_t i = 0; i < infos.size(); ++i) {
+      RELUME_CHECK(infos[i].name != metadata_key, path.string(), ": cannot write a tensor named '", infos[i].name,
+                   "': the format keeps the name to itself");
+      add(infos[i].name, {{"dtype", file_name_of(infos[i].dtype)},
+                          {"shape", infos[i].shape.sizes()},
+                          {"data_offsets", {offsets[i], offsets[i] + bytes_of(infos[i])}}});
+    }
+  } catch (const Json::exception&) {
     throw InputError(path.string() + ": cannot write a tensor name or metadata text that is not valid UTF-8");
   }
+  text += '}';
   text.resize((text.size() + 7) / 8 * 8, ' ');  // the data starts aligned
   RELUME_CHECK(text.size() <= max_header, path.string(), ": the header of ", text.size(), " bytes is over the format's limit");
 
@@ -243,8 +238,8 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& en
   file.write(&length, sizeof length);
   file.write(text);
   for (const size_t i : order) {
-    const Tensor dense = entries[i].second.to(Device{}).contiguous();
-    file.write(dense.raw(), size_t(bytes_of(i)));
+    const Tensor dense = source.read(infos[i].name).to(Device{}).contiguous();
+    file.write(dense.raw(), size_t(bytes_of(infos[i])));
   }
   file.commit();
 }

@@ -1,6 +1,7 @@
 // Element types. f32 is the working type; f64 exists on the CPU for tests and references; f16 and bf16 are storage on the CPU
-// (widened inside kernels) and compute types on CUDA; u8 holds pictures, i32 and i64 indices. No operation changes a dtype
-// silently: Tensor::to(DType) is the only conversion (design D3, D6).
+// (widened inside kernels) and compute types on CUDA; u8 holds pictures, i32 and i64 indices; boolean is what files of others
+// hold, storage only, a byte of 0 or 1. No operation changes a dtype silently: Tensor::to(DType) is the only conversion (design
+// D3, D6).
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,7 @@
 
 namespace relume {
 
-enum class DType : uint8_t { f32, f64, f16, bf16, u8, i32, i64 };
+enum class DType : uint8_t { f32, f64, f16, bf16, u8, i32, i64, boolean };
 
 constexpr int64_t size_of(DType t) {
   switch (t) {
@@ -20,7 +21,8 @@ constexpr int64_t size_of(DType t) {
     case DType::i32: return 4;
     case DType::f16:
     case DType::bf16: return 2;
-    case DType::u8: return 1;
+    case DType::u8:
+    case DType::boolean: return 1;
   }
   return 0;
 }
@@ -33,6 +35,7 @@ constexpr const char* name_of(DType t) {
     case DType::u8: return "u8";
     case DType::i32: return "i32";
     case DType::i64: return "i64";
+    case DType::boolean: return "bool";
   }
   return "?";
 }
@@ -48,6 +51,7 @@ template <> struct DTypeOf<BFloat16> { static constexpr DType value = DType::bf1
 template <> struct DTypeOf<uint8_t> { static constexpr DType value = DType::u8; };
 template <> struct DTypeOf<int32_t> { static constexpr DType value = DType::i32; };
 template <> struct DTypeOf<int64_t> { static constexpr DType value = DType::i64; };
+template <> struct DTypeOf<bool> { static constexpr DType value = DType::boolean; };
 template <class T> inline constexpr DType dtype_of = DTypeOf<T>::value;
 
 }  // namespace relume

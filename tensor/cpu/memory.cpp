@@ -20,13 +20,17 @@ template <class F> void visit_type(DType type, F&& f) {
     case DType::u8: return f.template operator()<uint8_t>();
     case DType::i32: return f.template operator()<int32_t>();
     case DType::i64: return f.template operator()<int64_t>();
+    case DType::boolean: return f.template operator()<bool>();
   }
 }
 
-// To integers values saturate and NaN becomes 0; fractions are rounded half to even for u8 (pictures), else cut off.
+// To integers values saturate and NaN becomes 0; fractions are rounded half to even for u8 (pictures), else cut off. To boolean
+// everything but 0 becomes 1.
 template <class To, class From> inline void convert(To& to, From x) {
   if constexpr (is_16bit<From>) {
     convert(to, float(x));
+  } else if constexpr (std::is_same_v<To, bool>) {
+    to = x != From(0);
   } else if constexpr (is_16bit<To>) {
     put(to, float(x));
   } else if constexpr (std::is_floating_point_v<To>) {

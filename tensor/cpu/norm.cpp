@@ -45,14 +45,14 @@ void forward(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor
     const float *w = scale.data(), *b = shift.data();
     for (int64_t r = begin; r < end; ++r) {
       const float* p = row.load(from.at(r, 0));
-      const auto [mean, rstd, correction] = row_statistics(p, columns, eps);
-      const float offset = -correction * rstd;
+      const RowStatistics s = row_statistics(p, columns, eps);
+      const float offset = -s.correction * s.rstd;
       T* o = to.at(r, 0);
 #pragma omp simd
-      for (int64_t c = 0; c < columns; ++c) put(o[c], std::fma(std::fma(p[c] - mean, rstd, offset), w[c], b[c]));
+      for (int64_t c = 0; c < columns; ++c) put(o[c], std::fma(std::fma(p[c] - s.mean, s.rstd, offset), w[c], b[c]));
       if (stats) {
-        stats.data<float>()[2 * r] = mean + correction;
-        stats.data<float>()[2 * r + 1] = rstd;
+        stats.data<float>()[2 * r] = s.mean + s.correction;
+        stats.data<float>()[2 * r + 1] = s.rstd;
       }
     }
   });

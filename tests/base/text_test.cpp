@@ -72,6 +72,15 @@ TEST(GlobMatch, ManyStarsEndSoon) {
   EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), 1);
 }
 
+TEST(Text, LongNumbersAreGrouped) {
+  EXPECT_EQ(grouped(0), "0");
+  EXPECT_EQ(grouped(999), "999");
+  EXPECT_EQ(grouped(1000), "1,000");
+  EXPECT_EQ(grouped(22280651), "22,280,651");
+  EXPECT_EQ(grouped(-123456), "-123,456");
+  EXPECT_EQ(grouped(INT64_MIN), "-9,223,372,036,854,775,808");
+}
+
 TEST(HumanBytes, UsesPowersOfThousand) {
   EXPECT_EQ(human_bytes(0), "0 B");
   EXPECT_EQ(human_bytes(999), "999 B");
@@ -122,6 +131,24 @@ TEST(Text, Utf8IsWellFormedUnicode) {
   for (const std::string bad :
        {"\xFF", "\x80", "\xC3", "\xC3(", "\xC0\xAF", "\xE0\x80\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF0\x9F\x98"})
     EXPECT_FALSE(is_utf8(bad)) << bad.size();
+}
+
+TEST(Text, PrintableObeysNoControlCharacter) {
+  EXPECT_EQ(printable("plain gr\xC3\xBCn"), "plain gr\xC3\xBCn");
+  EXPECT_EQ(printable("\x1b[31m\n\x7f"), "\\x1b[31m\\x0a\\x7f");
+  EXPECT_EQ(printable("\xC2\x9B"
+                      "31m"),
+            "\\x9b31m");
+  EXPECT_EQ(printable("\x9B"
+                      "31m \xFF"),
+            "\\x9b31m \\xff");
+  EXPECT_EQ(printable(std::string(100, 'a')), std::string(80, 'a') + "...");
+  EXPECT_EQ(printable("aa\xC3\xBC"
+                      "b",
+                      3),
+            "aa\xC3\xBC...")
+      << "not in the middle of a character";
+  EXPECT_EQ(printable(std::string(1000, '\x80'), 2), "\\x80\\x80...");
 }
 
 TEST(Text, LowerCaseChangesAsciiOnly) { EXPECT_EQ(lower_case("A.\xC3\x84.JpEg"), "a.\xC3\x84.jpeg"); }

@@ -72,7 +72,8 @@ TEST_F(Command, TellsItsVersion) {
 TEST_F(Command, RefusesAnUnknownSubCommandWithTheNearest) {
   EXPECT_HAS(refused({"restor"}), "unknown command 'restor' (did you mean 'restore'?)");
   EXPECT_HAS(refused({"train", config_file(), "--overwrit"}), "unknown argument '--overwrit'");
-  EXPECT_HAS(refused({"restore", "in.png", "out"}), "--checkpoint is required");
+  EXPECT_HAS(refused({"restore", "in.png"}), "output is required");
+  EXPECT_HAS(refused({"restore", "in.png", "out", "--config", "network.yaml"}), "--config requires --checkpoint");
   refused({});
 }
 

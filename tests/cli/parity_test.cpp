@@ -90,6 +90,54 @@ TEST_F(Parity, AVariantThatAKindCannotRunIsNotImplemented) {
   EXPECT_EQ(last_line(out), "1 passed, 0 failed, 1 not implemented");
 }
 
+TEST_F(Parity, AKindsOwnChecksCount) {
+  add("c", "k", {});
+  EXPECT_TRUE(judge([](Report& r) { r.check("file", true, ""); }).passed);
+  EXPECT_FALSE(judge([](Report&) {}).passed) << "nothing was compared";
+  const Verdict failed = judge([](Report& r) {
+    r.check("one", true, "");
+    r.check("two", false, "was read");
+  });
+  EXPECT_EQ(failed.complaints, std::vector<std::string>{"two: was read"});
+}
+
+TEST_F(Parity, FormatKindsFailForWhatTheyShould) {
+  Kinds kinds;
+  register_kinds(kinds);
+  write_safetensors(folder_ / "in_same.safetensors", {{"x", f32({1, 2})}});
+  write_safetensors(folder_ / "in_other.safetensors", {{"x", f32({1, 3})}});
+  write_safetensors(folder_ / "in_zero.safetensors", {{"x", f32({0, 2})}});
+  write_safetensors(folder_ / "in_more.safetensors", {{"x", f32({1, 2})}, {"y", f32({1})}});
+  write_safetensors(folder_ / "in_type.safetensors", {{"x", f64(1)}});
+  const auto good = [&](const std::string& name, float first, const std::string& file) {
+    add(name, "format_good", {{"x", f32({first, 2})}}, {{"metric", "exact"}}, Json::object(), {{"extra_files", {file}}});
+  };
+  good("same", 1, "in_same.safetensors");
+  good("other", 1, "in_other.safetensors");
+  good("bits", -0.0f, "in_zero.safetensors");
+  good("more", 1, "in_more.safetensors");
+  good("type", 1, "in_type.safetensors");
+  good("outside", 1, "../in_same.safetensors");
+  const auto malformed = [&](const std::string& name, const std::string& sentence) {
+    write_safetensors(folder_ / (name + ".safetensors"), {{"x", f32({1})}});
+    add(name, "format_malformed", {{"x", f32({1})}}, {{"metric", "exact"}},
+        {{"expected", {{name + ".safetensors", sentence}, {"empty.ckpt", "error: empty file"}}}},
+        {{"extra_files", {"empty.ckpt"}}});
+  };
+  write_file_atomically(folder_ / "empty.ckpt", "");
+  malformed("fine", "error: unknown dtype");
+  malformed("unclear", "error: something else");
+  const std::string out = run(kinds);
+  EXPECT_EQ(last_line(out), "1 passed, 7 failed, 0 not implemented") << out;
+  EXPECT_MENTIONS(out, "x: error 1, tolerance 0");
+  EXPECT_MENTIONS(out, "x: its bits in in_zero.safetensors differ");
+  EXPECT_MENTIONS(out, "in_more.safetensors: 2 tensors, expected 1");
+  EXPECT_MENTIONS(out, "in_type.safetensors: x is f64, expected f32");
+  EXPECT_MENTIONS(out, "'../in_same.safetensors' is not a plain file name");
+  EXPECT_MENTIONS(out, "fine.safetensors: was read, expected 'error: unknown dtype'");
+  EXPECT_MENTIONS(out, "unclear.safetensors: no message of ours is known for 'error: something else'");
+}
+
 TEST_F(Parity, ExitCodes) {
   EXPECT_EQ((Summary{.passed = 1}.exit_code(true)), 0);
   EXPECT_EQ((Summary{.passed = 1, .not_implemented = 1}.exit_code(false)), 0);

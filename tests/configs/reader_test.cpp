@@ -492,6 +492,24 @@ TEST(Describe, ListsEveryKey) {
   }
 }
 
+TEST(Section, IsReadOutOfALargerConfiguration) {
+  const auto error_of = [](const std::string& text) {
+    try {
+      read_config_section<ModelConfig>(text, "state", "model");
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  const std::string text = "output: out\nmodel:\n  embed_dim: 60\n  window_size: 4\ntrain: {steps: 3}\n";
+  EXPECT_EQ(read_config_section<ModelConfig>(text, "state", "model").embed_dim, 60);
+  EXPECT_EQ(error_of("output: out\n"), "state: has no section 'model'");
+  EXPECT_EQ(error_of(""), "state: has no section 'model'");
+  EXPECT_EQ(error_of("[model]"), "state: has no section 'model'");
+  EXPECT_EQ(error_of("a: 1\nmodel:\n  embed_dim: 9999\n"), "state:3: embed_dim is 9999, expected 1..4096");
+  EXPECT_EQ(error_of("model:\n  depths: [1]\n"), "state: depths has 1 entries, num_heads 2");
+}
+
 TEST(Files, ReadsAndRefuses) {
   const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / ("configs_" + std::to_string(::getpid()));
   make_folder(folder);

@@ -185,6 +185,18 @@ TEST_F(Hdf5, ACircleOfGroupsIsRefused) {
   EXPECT_HAS(input_error([&] { parsed(file, Hdf5File::Checksums::ignore); }), "they may form a circle");
 }
 
+// Found by fuzzing: names stood in messages as they were.
+TEST_F(Hdf5, NoTerminalObeysAName) {
+  std::string file = written("a.h5");
+  const size_t link = file.find("weight");
+  ASSERT_NE(link, std::string::npos);
+  file.replace(link, 3, "\x1b[2");
+  uint64_t address = 0;
+  std::memcpy(&address, file.data() + link + 6, 8);
+  file[size_t(address)] = 'X';
+  EXPECT_HAS(input_error([&] { parsed(file, Hdf5File::Checksums::ignore); }), "x.h5: '\\x1b[2ght': no version 2 object header");
+}
+
 TEST(Hdf5Checksum, IsLookup3) {
   // From the self test of Jenkins' lookup3.c: hashlittle("", 0, 0) and the sentence, initial values 0.
   EXPECT_EQ(hdf5_checksum(""), 0xdeadbeefu);

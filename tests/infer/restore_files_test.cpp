@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "data/image.h"
+#include "infer/load_network.h"
 #include "infer/restore.h"
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"

@@ -320,39 +320,5 @@ TEST_F(Restore, RefusesWhatItCannotDo) {
   EXPECT_FALSE(fs::exists(folder_ / "out"));
 }
 
-TEST_F(Restore, WeightsBuildTheNetworkTheyDescribe) {
-  const auto network = load_swinir(weights());
-  EXPECT_EQ(to_yaml(network->config()), to_yaml(network_.config()));
-  const Tensor picture = natural_picture(16, 16, 1);
-  EXPECT_TRUE(same_bits(restore_picture(*network, picture), restore_picture(network_, picture)));
-}
-
-TEST_F(Restore, WeightsWithoutAConfigurationTakeTheOneGiven) {
-  write_weights(weights(), network_, false);
-  write_file_atomically(folder_ / "network.yaml", to_yaml(network_.config()));
-  EXPECT_EQ(load_swinir(weights(), folder_ / "network.yaml")->config().embed_dim, 8);
-  const std::string message = input_error([&] { load_swinir(weights()); });  // without either it is the paper's network
-  EXPECT_HAS(message, "\n  missing: conv_first.1.weight [180, 192, 3, 3]");
-}
-
-TEST_F(Restore, WeightsOfAnotherNetworkAreListed) {
-  SwinIRConfig other = network_.config();
-  other.embed_dim = 10, other.resi_connection = "3conv";
-  write_file_atomically(folder_ / "other.yaml", to_yaml(other));
-  const std::string message = input_error([&] { load_swinir(weights(), folder_ / "other.yaml"); });
-  EXPECT_EQ(message.find(weights().string() + ": does not fit this network"), 0u) << message;
-  EXPECT_EQ(occurrences(message, "\n  shape of conv_first.weight: [8, 12, 3, 3], expected [10, 12, 3, 3]"), 1) << message;
-  EXPECT_EQ(occurrences(message, "\n  missing: conv_after_body.0.weight [2, 10, 3, 3]"), 1) << message;
-  EXPECT_EQ(occurrences(message, "\n  unexpected: conv_after_body.weight [8, 8, 3, 3]"), 1) << message;
-}
-
-TEST_F(Restore, ADamagedConfigurationInTheWeightsIsAnErrorWithItsPlace) {
-  NamedTensors entries;
-  for (const NamedTensor& t : stored_state(network_)) entries.emplace_back(t.name, t.tensor);
-  write_safetensors(weights(), entries, {{"relume.swinir", "embed_dim: 8\nwindow_sise: 4\n"}});
-  EXPECT_HAS(input_error([&] { load_swinir(weights()); }),
-             "weights.safetensors (stored configuration):2: unknown key 'window_sise'");
-}
-
 }  // namespace
 }  // namespace relume::test

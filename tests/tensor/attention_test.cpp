@@ -92,15 +92,16 @@ struct Block {
       else
         qkv.data<double>()[i] *= c.spread;
     }
-    a = {{random({channels}, "norm", dtype), random({channels}, "shift", dtype), 1e-5, Tensor::full({x.rows(), 2}, NAN, dtype)},
-         qkv,
-         random({3 * channels}, "qkv bias", dtype),
-         random({side * side, c.heads}, "table", dtype),
-         random({channels, channels}, "proj", dtype, size),
-         random({channels}, "proj bias", dtype),
-         {c.heads, c.window, c.shift, 1 / std::sqrt(double(c.head_dim))},
-         random({c.batch}, "scale", DType::f32),
-         Tensor::full(map.with(3, c.heads), NAN, dtype)};
+    a.norm = {random({channels}, "norm", dtype), random({channels}, "shift", dtype), 1e-5,
+              Tensor::full({x.rows(), 2}, NAN, dtype)};
+    a.qkv_weight = qkv;
+    a.qkv_bias = random({3 * channels}, "qkv bias", dtype);
+    a.table = random({side * side, c.heads}, "table", dtype);
+    a.proj_weight = random({channels, channels}, "proj", dtype, size);
+    a.proj_bias = random({channels}, "proj bias", dtype);
+    a.options = {c.heads, c.window, c.shift, 1 / std::sqrt(double(c.head_dim))};
+    a.sample_scale = random({c.batch}, "scale", DType::f32);
+    a.lse = Tensor::full(map.with(3, c.heads), NAN, dtype);
     y = Tensor::full(map, NAN, dtype);
     const auto like = [&](const Tensor& t) { return Tensor::full(t.shape(), NAN, dtype); };
     g = {like(x),          like(a.norm.weight), like(a.norm.bias),   like(a.qkv_weight),

@@ -121,6 +121,24 @@ TEST(Copy, EveryPairOfTypesKeepsSmallIntegers) {
     }
 }
 
+TEST(Copy, ToBooleanEverythingButZeroIsOne) {
+  const Tensor x = Tensor::of<double>({6}, {0, -0.0, 0.25, -3, 1e300, std::nan("")});
+  const std::vector<double> expected{0, 0, 1, 1, 1, 1};
+  const Tensor flags = x.to(DType::boolean);
+  EXPECT_EQ(detail::concat(flags), "bool cpu [6]");
+  for (const DType to : {DType::f64, DType::f32, DType::f16, DType::bf16, DType::u8, DType::i32, DType::i64}) {
+    const Tensor back = flags.to(to).to(DType::f64);
+    for (int i = 0; i < 6; ++i) EXPECT_EQ(back.data<double>()[i], expected[size_t(i)]) << i << " through " << to;
+  }
+  for (const DType from : {DType::u8, DType::i32, DType::i64, DType::f16, DType::bf16})
+    EXPECT_EQ(std::vector<bool>(2, true), [&] {
+      const Tensor two = Tensor::full({2}, 2, from).to(DType::boolean);
+      return std::vector<bool>(two.data<bool>(), two.data<bool>() + 2);
+    }()) << from;
+  EXPECT_EQ(int(Tensor::full({1}, 7, DType::boolean).to(DType::u8).data<uint8_t>()[0]), 1);
+  EXPECT_EQ(int(Tensor::of<bool>({2}, {true, false}).to(DType::u8).data<uint8_t>()[0]), 1);
+}
+
 TEST(Copy, PitchedRowsOnEitherSide) {
   for (const DType type : {DType::f32, DType::u8}) {
     const Tensor source = Tensor::full({37, 11}, 3, type), target = Tensor::full({37, 20}, 9, type);

@@ -125,6 +125,17 @@ TEST_F(Stage1, WeightsCarryTheirConfigurationAndLoadStrictly) {
   load_strict(network, file);
 }
 
+TEST_F(Stage1, BeginsWithTheWeightsThatAreNamed) {
+  const fs::path first = train_stage1(config_).weights;
+  Stage1Config next = config_;
+  next.weights = first.string(), next.output = (folder_ / "next").string(), next.train.steps = 0;
+  const SafetensorsFile before(first), after(train_stage1(next).weights);
+  for (const TensorInfo& t : before.tensors()) EXPECT_TRUE(same_bits(before.read(t.name), after.read(t.name))) << t.name;
+  next.model.embed_dim += 4, next.output = (folder_ / "other").string();
+  EXPECT_HAS(input_error([&] { train_stage1(next); }), first.string() + ": does not fit this network");
+  EXPECT_FALSE(fs::exists(next.output));
+}
+
 TEST_F(Stage1, TheResolvedConfigurationReadsBackEqual) {
   config_.train.steps = 1;
   config_.train.lr = 1.0 / 3;
