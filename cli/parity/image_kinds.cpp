@@ -2,6 +2,7 @@
 // what is stored is found by its name.
 #include <fmt/format.h>
 
+#include <array>
 #include <set>
 #include <string>
 #include <utility>
@@ -44,10 +45,12 @@ template <class Resize> void compare_modes(const Case& c, Report& report, const 
 void torch_resize(const Case& c, Report& report) {
   RELUME_CHECK(!c.option("align_corners", false), c.name(), ": align_corners is not offered");
   const Tensor x = to_channels_last(c.f32("input.x"));
-  for (const auto& [height, width] : c.option<std::vector<std::pair<int64_t, int64_t>>>("sizes"))
+  for (const auto& size : c.option<std::vector<std::array<int64_t, 2>>>("sizes")) {
+    const int64_t height = size[0], width = size[1];
     compare_modes(c, report, "_" + std::to_string(height) + "x" + std::to_string(width), [&](TorchResize mode, bool antialias) {
       return resize_torch(x, height, width, mode, {.antialias = antialias});
     });
+  }
   for (const int64_t side : c.option<std::vector<int64_t>>("short_edges", {}))
     report.compare_output("short_edge_" + std::to_string(side), to_channels_first(resize_short_side(x, side)));
   std::set<int64_t> multiples;

@@ -66,18 +66,18 @@ struct Geometry {
 class ScoreStart {
  public:
   ScoreStart(const Tensor& table, const Geometry& g)
-      : g_(g), data_(Tensor::empty({g.shift > 0 ? 4 : 1, g.heads, g.padded, g.padded})) {
+      : g_(g), kinds_(g.shift > 0 ? 4 : 1), data_(kinds_ * g.heads * g.padded * g.padded) {
     parallel_for(g.heads, 1, [&](int64_t begin, int64_t end) {
       for (int64_t head = begin; head < end; ++head) {
         expand(table, head);
-        for (int kind = 1; kind < data_.shape(0); ++kind) mask(kind, head);
+        for (int kind = 1; kind < kinds_; ++kind) mask(kind, head);
       }
     });
   }
   const float* of(int kind, int64_t head) const { return at(kind, head); }
 
  private:
-  float* at(int kind, int64_t head) const { return data_.data<float>() + (kind * g_.heads + head) * g_.padded * g_.padded; }
+  float* at(int kind, int64_t head) const { return data_.data() + (kind * g_.heads + head) * g_.padded * g_.padded; }
   void expand(const Tensor& table, int64_t head) const {
     const int64_t window = g_.window, side = 2 * window - 1, step = table.pitch();
     const float* from = table.data<float>() + head;
@@ -102,7 +102,8 @@ class ScoreStart {
       for (int64_t j = 0; j < g_.padded; ++j) to[j] = from[j] + (region[j] != region[i] ? -100.f : 0.f);
   }
   const Geometry& g_;
-  Tensor data_;
+  int kinds_;
+  Floats data_;
 };
 
 // Rows of one window in scratch, with rows of zeros behind the last token. Behind the last channel there may be anything.

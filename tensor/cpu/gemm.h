@@ -54,11 +54,12 @@ class PackedWeight {
 // A 64-byte aligned scratch of floats from the tensors' pool, padded so that whole vectors may be read behind its end.
 class Floats {
  public:
-  explicit Floats(int64_t count) : tensor_(Tensor::empty({count + panel_width})) {}
-  float* data() const { return tensor_.data<float>(); }
+  explicit Floats(int64_t count) : tensor_(Tensor::empty({count + panel_width})), data_(tensor_.data<float>()) {}
+  float* data() const { return data_; }
 
  private:
   Tensor tensor_;
+  float* data_;  // asked for in inner loops
 };
 
 }  // namespace relume::cpu

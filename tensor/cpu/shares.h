@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <vector>
 
 #include "tensor/core/tensor.h"
 #include "tensor/cpu/parallel.h"
@@ -50,28 +51,37 @@ class Shares {
         columns_(wanted ? wanted.numel() / std::max<int64_t>(1, rows_) : 0),
         pitch_(round_up(columns_, lanes)),
         groups_(groups.count) {
-    if (wanted) data_ = Tensor::zeros({groups_ * rows_ * pitch_ + panel_width});
+    if (!wanted) return;
+    shares_ = Tensor::zeros({groups_ * rows_ * pitch_ + panel_width});
+    data_ = shares_.data<float>();
   }
   explicit operator bool() const { return bool(wanted_); }
-  float* of(int64_t group) const { return data_.data<float>() + group * rows_ * pitch_; }
+  float* of(int64_t group) const { return data_ + group * rows_ * pitch_; }
   int64_t pitch() const { return pitch_; }
 
   // Into the tensor that was wanted, in double.
   void add_up() const {
     if (!wanted_) return;
     const int64_t to_pitch = wanted_.rank() == 2 ? wanted_.pitch() : columns_;
+    float* const to = wanted_.data<float>();
     parallel_for(rows_, 16, [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r)
-        for (int64_t c = 0; c < columns_; ++c) {
-          double sum = 0;
-          for (int64_t g = 0; g < groups_; ++g) sum += double(of(g)[r * pitch_ + c]);
-          wanted_.data<float>()[r * to_pitch + c] = float(sum);
-        }
+      std::vector<double> sums(static_cast<size_t>(columns_));
+      for (int64_t r = begin; r < end; ++r) {
+        std::ranges::fill(sums, 0.0);
+        for (int64_t g = 0; g < groups_; ++g) add_to(sums, of(g) + r * pitch_);
+        std::ranges::copy(sums, to + r * to_pitch);
+      }
     });
   }
 
  private:
-  Tensor wanted_, data_;
+  static void add_to(std::vector<double>& sums, const float* row) {
+    double* const s = sums.data();
+#pragma omp simd
+    for (size_t c = 0; c < sums.size(); ++c) s[c] += double(row[c]);
+  }
+  Tensor wanted_, shares_;
+  float* data_ = nullptr;
   int64_t rows_, columns_, pitch_, groups_;
 };
 

@@ -3,6 +3,7 @@
 // 2, -2 and infinity; B, G and A are named as in the paper.
 #include "tensor/cpu/conv.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <vector>
@@ -304,7 +305,8 @@ void backward_weight(const Tensor& dw, const Tensor& dy, const Taps& taps) {
   const int64_t out = dw.shape(0), in = taps.c, pitch = round_up(in, lanes), size = places * out * pitch;
   const Tiles tiles(taps.n, taps.rows, taps.columns);
   const Groups groups(tiles.count, block, 256, 16);
-  const Tensor sums = Tensor::zeros({groups.count * size + panel_width});
+  const Tensor shares = Tensor::zeros({groups.count * size + panel_width});
+  float *const sums = shares.data<float>(), *const to = dw.data<float>();
   const std::vector<float> zeros(size_t(std::max(in, out)));
   const Map gradient(dy);
   groups.for_each_block([&](int64_t group, int64_t begin, int64_t end) {
@@ -313,27 +315,32 @@ void backward_weight(const Tensor& dw, const Tensor& dy, const Taps& taps) {
     for (int64_t tile = begin; tile < end; ++tile)
       transform_gradient_tile(gradients, tile - begin, gradient, tiles.place(tile), zeros.data());
     for (int64_t place = 0; place < places; ++place)
-      multiply(sums.data<float>() + group * size + place * out * pitch, pitch, out, in, end - begin, gradients.columns(place),
+      multiply(sums + group * size + place * out * pitch, pitch, out, in, end - begin, gradients.columns(place),
                {pixels.at(place, 0), pixels.pitch}, Into::add);
   });
   // dg = G^T (sum of the groups) G
   parallel_for(out, 4, [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o)
-      for (int64_t i = 0; i < in; ++i) {
-        double u[6][6] = {}, half[3][6] = {};
-        for (int64_t group = 0; group < groups.count; ++group)
-          for (int64_t place = 0; place < places; ++place)
-            u[place / 6][place % 6] += sums.data<float>()[group * size + (place * out + o) * pitch + i];
-        for (int a = 0; a < 3; ++a)
-          for (int k = 0; k < 6; ++k)
-            for (int r = 0; r < 6; ++r) half[a][k] += filter[r][a] * u[r][k];
-        for (int a = 0; a < 3; ++a)
-          for (int b = 0; b < 3; ++b) {
-            double sum = 0;
-            for (int k = 0; k < 6; ++k) sum += half[a][k] * filter[k][b];
-            dw.data<float>()[(o * 9 + a * 3 + b) * in + i] = float(sum);
-          }
-      }
+    std::vector<double> u(static_cast<size_t>(places * in)), half(static_cast<size_t>(18 * in)), sum(static_cast<size_t>(in));
+    const auto add = [in](double* line, double factor, const auto* from) {
+      if (factor == 0) return;
+#pragma omp simd
+      for (int64_t i = 0; i < in; ++i) line[i] += factor * double(from[i]);
+    };
+    for (int64_t o = begin; o < end; ++o) {
+      std::ranges::fill(u, 0.0), std::ranges::fill(half, 0.0);
+      for (int64_t group = 0; group < groups.count; ++group)
+        for (int64_t place = 0; place < places; ++place)
+          add(&u[size_t(place * in)], 1, sums + group * size + (place * out + o) * pitch);
+      for (int a = 0; a < 3; ++a)
+        for (int k = 0; k < 6; ++k)
+          for (int r = 0; r < 6; ++r) add(&half[size_t((a * 6 + k) * in)], filter[r][a], &u[size_t((r * 6 + k) * in)]);
+      for (int a = 0; a < 3; ++a)
+        for (int b = 0; b < 3; ++b) {
+          std::ranges::fill(sum, 0.0);
+          for (int k = 0; k < 6; ++k) add(sum.data(), filter[k][b], &half[size_t((a * 6 + k) * in)]);
+          std::ranges::copy(sum, to + (o * 9 + a * 3 + b) * in);
+        }
+    }
   });
 }
 

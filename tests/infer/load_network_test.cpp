@@ -174,7 +174,7 @@ TEST_F(LoadNetwork, AHostileConfigurationAsksForNoMemory) {
   const std::string message = input_error([&] { load_swinir(folder_ / "w.safetensors"); });
   EXPECT_HAS(message, "does not fit this network");
   EXPECT_EQ(occurrences(message, "\n"), 22) << "twenty names, how many more, and the one of another shape";
-  write_safetensors(folder_ / "w.safetensors", {}, {{"relume.swinir", "# " + std::string(1 << 20, 'x')}});
+  write_safetensors(folder_ / "w.safetensors", NamedTensors{}, {{"relume.swinir", "# " + std::string(1 << 20, 'x')}});
   EXPECT_HAS(input_error([&] { load_swinir(folder_ / "w.safetensors"); }),
              "its metadata 'relume.swinir' of 1048578 bytes is over");
 }
