@@ -42,18 +42,25 @@ RELUME_HD inline double fma(double a, double b, double c) { return ::fma(a, b, c
 RELUME_HD inline float sqrt(float x) { return ::sqrtf(x); }  // correctly rounded
 RELUME_HD inline double sqrt(double x) { return ::sqrt(x); }
 
+namespace detail {
+// e^x for x in [-174, 89], NaN for NaN.
+RELUME_HD inline float exp_within(float x) {
+  constexpr float shift = 0x1.8p23f;  // adding it leaves round(x / ln 2) in the low bits
+  const float shifted = ::fmaf(x, 1.44269504f, shift), n = shifted - shift;
+  const float r = ::fmaf(n, 1.90465421e-9f, ::fmaf(n, -0.693147182f, x));  // x - n ln 2, ln 2 in two parts
+  const float q = polynomial(r, 0.49999994f, 0.166665152f, 0.041668456f, 0.00836941879f, 0.00138131448f);
+  const float p = ::fmaf(r * r, q, r) + 1.0f;
+  // 2^n in two factors, so that subnormal results are rounded once and results up to FLT_MAX do not overflow on the way.
+  const int32_t whole = int32_t(bits_of(shifted) - bits_of(shift)), half = whole >> 1;
+  return p * float_of(uint32_t(half + 127) << 23) * float_of(uint32_t(whole - half + 127) << 23);
+}
+}  // namespace detail
+
 // e^x, 1 ulp.
 RELUME_HD inline float exp(float x) {
   x = x < -104.0f ? -104.0f : x;  // e^-104 rounds to 0 and e^89 to infinity; a NaN passes both comparisons
   x = x > 89.0f ? 89.0f : x;
-  constexpr float shift = 0x1.8p23f;  // adding it leaves round(x / ln 2) in the low bits
-  const float shifted = ::fmaf(x, 1.44269504f, shift), n = shifted - shift;
-  const float r = ::fmaf(n, 1.90465421e-9f, ::fmaf(n, -0.693147182f, x));  // x - n ln 2, ln 2 in two parts
-  const float q = detail::polynomial(r, 0.49999994f, 0.166665152f, 0.041668456f, 0.00836941879f, 0.00138131448f);
-  const float p = ::fmaf(r * r, q, r) + 1.0f;
-  // 2^n in two factors, so that subnormal results are rounded once and results up to FLT_MAX do not overflow on the way.
-  const int32_t whole = int32_t(detail::bits_of(shifted) - detail::bits_of(shift)), half = whole >> 1;
-  return p * detail::float_of(uint32_t(half + 127) << 23) * detail::float_of(uint32_t(whole - half + 127) << 23);
+  return detail::exp_within(x);
 }
 RELUME_HD inline double exp(double x) { return ::exp(x); }
 
@@ -84,23 +91,31 @@ RELUME_HD inline float tanh(float x) {
 }
 RELUME_HD inline double tanh(double x) { return ::tanh(x); }
 
-// e^(-x^2 / 2), 2 ulp where the result is normal: the rounding error of x^2 is carried along.
-RELUME_HD inline float gaussian(float x) {
-  const float a = ::fabsf(x), t = a > 14.5f ? 14.5f : a, square = t * t;
-  const float e = exp(-0.5f * square);
+namespace detail {
+// |x|, at most 14.5, where the Gaussian is 0 in float. One clamp for all that follows: compilers make a thicket of several.
+RELUME_HD inline float gaussian_magnitude(float x) {
+  const float a = ::fabsf(x);
+  return a > 14.5f ? 14.5f : a;
+}
+RELUME_HD inline float gaussian_at(float t) {
+  const float square = t * t, e = exp_within(-0.5f * square);
   return ::fmaf(e, -0.5f * ::fmaf(t, t, -square), e);
 }
+}  // namespace detail
+
+// e^(-x^2 / 2), 2 ulp where the result is normal: the rounding error of x^2 is carried along.
+RELUME_HD inline float gaussian(float x) { return detail::gaussian_at(detail::gaussian_magnitude(x)); }
 RELUME_HD inline double gaussian(double x) { return ::exp(-0.5 * x * x); }
 
 // Upper tail of the normal distribution at |x|: erfc(|x| / sqrt(2)) / 2, 7 ulp where the result is normal. The Gaussian times s
 // p(u) with s = 1 / (1 + a |x|), u = 1 - s = a |x| s, a = 19/64: the relative accuracy holds as far out as the result is not 0.
 RELUME_HD inline float normal_tail(float x) {
   constexpr float a = 0.296875f;
-  const float magnitude = ::fabsf(x), t = magnitude > 14.5f ? 14.5f : magnitude;
+  const float t = detail::gaussian_magnitude(x);
   const float s = 1.0f / ::fmaf(a, t, 1.0f), u = t * (a * s);
   const float p = detail::polynomial(u, 0.5f, -0.843805373f, 0.648943543f, -0.103922099f, -0.140989795f, 0.0287741479f,
                                      0.0182900783f, 0.0598992929f, -0.0691963956f, 0.0204492733f);
-  return gaussian(x) * (s * p);
+  return detail::gaussian_at(t) * (s * p);
 }
 RELUME_HD inline double normal_tail(double x) { return 0.5 * ::erfc(::fabs(x) * 0.70710678118654752440); }
 

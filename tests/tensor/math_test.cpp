@@ -164,7 +164,8 @@ TEST(Functors, SiluMatchesItsFormula) {
 template <class F> void expect_slope_is_the_derivative(F f) {
   for (double x = -9.035; x < 9; x += 0.01) {
     const double h = 1e-6, difference = (f.value(x + h) - f.value(x - h)) / (2 * h);
-    EXPECT_NEAR(f.slope(x), difference, 2e-9) << x;
+    const double rounding = DBL_EPSILON * (std::abs(f.value(x)) + std::abs(x)) / h;  // of two values, over 2 h, and of x + h
+    EXPECT_NEAR(f.slope(x), difference, 1e-11 + rounding) << x;
     EXPECT_NEAR(f.slope(float(x)), f.slope(double(float(x))), 3e-7) << x;
     EXPECT_NEAR(f.value(float(x)), f.value(double(float(x))), 3e-7 * std::max(1.0, std::abs(x))) << x;
   }
