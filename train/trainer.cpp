@@ -190,6 +190,7 @@ class Training {
       lock_.emplace(output_);
       states_.remove_newer_than(at_.step);
       tidy();
+      saved_step_ = at_.step;
     } else {
       at_.log = {};  // a state of another folder: the logs here begin with it
       take_folder_anew(overwrite, false);
@@ -319,6 +320,7 @@ class Training {
     fmt::print(stderr, "back to the state of step {}\n", found->step);
     log_->note({{"step", at_.step + 1}, {"back_to_step", found->step}});
     at_.step = found->step;
+    saved_step_ = -1;  // the state there does not know of this
     at_.bad.clear();
     at_.loss_sum = 0, at_.loss_count = 0;
     at_.went_back = true;
@@ -405,6 +407,7 @@ class Training {
   }
 
   void save_state() {
+    if (saved_step_ == at_.step) return;  // replacing it would leave a moment without it
     StateContents contents;
     contents.add("meta/kind", task_.kind());
     contents.add("meta/config", task_.config_yaml());
@@ -418,6 +421,7 @@ class Training {
     if (average_) save_group("ema", optimiser_.parameters(), averages(), contents);
     task_.save(contents);
     saver_->save(at_.step, seconds(), std::move(contents));
+    saved_step_ = at_.step;
     state_saved_ = std::chrono::steady_clock::now();
   }
 
@@ -438,6 +442,7 @@ class Training {
   std::optional<RunLog> log_;
   std::optional<StateSaver> saver_;  // after the logs, which it flushes
   TrainingResult result_;
+  int64_t saved_step_ = -1;  // of the newest state
   Progress* progress_ = nullptr;
   int64_t steps_ = config_.steps, first_step_ = 0;
   double seconds_before_ = 0, wait_seconds_ = 0;

@@ -1,11 +1,15 @@
 // relume restore as its users meet it.
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
 #include "base/text.h"
+#include "data/convert.h"
 #include "data/image.h"
+#include "data/metrics/similarity.h"
+#include "tensor/core/philox.h"
 #include "tests/support/command.h"
 #include "tests/support/errors.h"
 #include "tests/support/pictures.h"
@@ -49,6 +53,19 @@ TEST_F(RestoreCommand, EnlargesInTilesAndSaysSo) {
   EXPECT_EQ(e.out, "1 picture restored into " + (folder_ / "out.png").string() + "\n");
   EXPECT_HAS(e.err, "tiles     1 in tiles of 32, overlapping by 8");
   EXPECT_EQ(read_image(folder_ / "out.png").shape(), (Shape{60, 75, 3}));
+}
+
+TEST_F(RestoreCommand, WithoutACheckpointItTakesTheOneThatShipsAndSaysSo) {
+  const Tensor truth = natural_picture(96, 80, 1), noisy = Tensor::empty(truth.shape(), DType::u8);
+  RandomStream draws({.seed = 1, .purpose = "noise"});
+  for (int64_t i = 0; i < truth.numel(); ++i)
+    noisy.data<uint8_t>()[i] = uint8_t(std::clamp(truth.data<uint8_t>()[i] + draws.uniform(-40, 40), 0.0, 255.0));
+  write_png(folder_ / "in.png", noisy);
+  const Ended e = run({"restore", folder_ / "in.png", folder_ / "out.png"});
+  ASSERT_EQ(e.code, 0) << e.err;
+  EXPECT_HAS(e.err, "from final.safetensors (the small restorer that comes with the project; --checkpoint names another)");
+  const auto quality = [&](const Tensor& picture) { return psnr(to_float(picture), to_float(truth)); };
+  EXPECT_GT(quality(read_image(folder_ / "out.png")), quality(noisy) + 1) << "no photograph, but noise it knows";
 }
 
 TEST_F(RestoreCommand, RefusesWhatMakesNoSense) {
