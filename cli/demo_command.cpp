@@ -170,6 +170,9 @@ void add_demo(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--seed", arguments->seed, "Seed of every random number")->type_name("N")->capture_default_str();
   command->add_flag("--quick", arguments->quick, "About a minute instead of several: less training, fewer pictures");
+  command->footer(
+      "Examples: relume demo --quick\n"
+      "          relume demo --photos ~/Pictures --output out/mine");
   command->callback([arguments] { run_demo(*arguments); });
 }
 

@@ -17,6 +17,10 @@ void add_parity(CLI::App& app) {
   command->add_option("--except", options->except, "Leave out cases whose name or kind matches one of these globs")
       ->type_name("GLOBS");
   command->add_flag("--require-all", options->require_all, "Fail when a kind of case is not implemented");
+  command->footer(
+      "The last line counts; exit code 1 where a case failed.\n"
+      "Examples: relume parity tests/fixtures/parity\n"
+      "          relume parity DIR --only 'swinir*,degrade_*' --require-all");
   command->callback([options] {
     parity::Kinds kinds;
     parity::register_kinds(kinds);
