@@ -186,6 +186,15 @@ TEST_F(Trainer, WhateverStateItGoesOnFromTheFilesAreTheSame) {
   }
 }
 
+// A state that is replaced is gone for a moment: a kill in it would cost what was whole.
+TEST_F(Trainer, ARunResumedAtItsLastStepKeepsTheStateThere) {
+  train("a");
+  const fs::path manifest = folder_ / "a/states/0000024.json", witness = folder_ / "witness";
+  fs::create_hard_link(manifest, witness);
+  train("a", "auto");
+  EXPECT_TRUE(fs::equivalent(manifest, witness));
+}
+
 TEST_F(Trainer, AFinishedRunIsResumedToTheSameEnd) {
   train("whole"), train("again"), train("again", "auto");
   EXPECT_TRUE(task_->met.empty());
