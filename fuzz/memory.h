@@ -1,7 +1,6 @@
 // Memory for tensors without a backend: every tensor is a block of its own, so that the address sanitizer sees its bounds.
 #pragma once
 
-#include <algorithm>
 #include <new>
 
 #include "tensor/core/storage.h"
@@ -10,23 +9,23 @@ namespace relume::fuzz {
 
 class PlainAllocator final : public Allocator {
  public:
-  void* allocate(int64_t bytes) override {
-    in_use_ += bytes;
-    peak_ = std::max(peak_, in_use_);
+  void* allocate(int64_t bytes, MemoryUse use) override {
+    counts_.add(bytes, use);
     return ::operator new(size_t(bytes), std::align_val_t(64));
   }
-  void release(void* pointer, int64_t bytes) noexcept override {
-    in_use_ -= bytes;
+  void release(void* pointer, int64_t bytes, MemoryUse use) noexcept override {
+    counts_.remove(bytes, use);
     ::operator delete(pointer, std::align_val_t(64));
   }
-  int64_t bytes_in_use() const override { return in_use_; }
-  int64_t peak_bytes() const override { return peak_; }
-  void reset_peak() override { peak_ = in_use_; }
+  int64_t bytes_in_use() const override { return counts_.in_use(); }
+  int64_t peak_bytes() const override { return counts_.peak(); }
+  int64_t peak_bytes(MemoryUse use) const override { return counts_.peak(use); }
+  void reset_peak() override { counts_.reset_peaks(); }
   void trim() override {}
   int64_t most_held(int64_t peak) const override { return peak; }
 
  private:
-  int64_t in_use_ = 0, peak_ = 0;
+  MemoryCounts counts_;
 };
 
 // To be called once, before the first tensor.

@@ -15,7 +15,7 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 struct Sample {
-  double pixels = 0, bytes = 0, seconds = 0, write_seconds = 0;
+  double pixels = 0, bytes = 0, scratch_bytes = 0, seconds = 0, write_seconds = 0;
 };
 
 // Waves with a little noise: something that compresses about as a photograph does.
@@ -33,11 +33,14 @@ Tensor test_picture(int64_t side) {
 Sample sample(const Cleaner& cleaner, int64_t side) {
   Allocator& pool = allocator({});
   pool.reset_peak();
-  const int64_t before = pool.bytes_in_use();
+  const int64_t before = pool.peak_bytes(MemoryUse::tensor);
   const Tensor x = test_picture(side);
   const Clock::time_point start = Clock::now();
   const Tensor y = cleaner.network(x);
-  Sample s{.pixels = double(side * side), .bytes = double(pool.peak_bytes() - before), .seconds = seconds_since(start)};
+  Sample s{.pixels = double(side * side),
+           .bytes = double(pool.peak_bytes(MemoryUse::tensor) - before),
+           .scratch_bytes = double(pool.peak_bytes(MemoryUse::scratch)),
+           .seconds = seconds_since(start)};
   const Clock::time_point written = Clock::now();
   encode_png(to_u8_truncated(y.reshape({y.shape(1), y.shape(2), y.shape(3)})));
   s.write_seconds = seconds_since(written) / double(y.shape(1) * y.shape(2));
@@ -56,7 +59,7 @@ NetworkCost measure_cost(const Cleaner& cleaner, int64_t side) {
   pool.trim();
   const double slope = large > small ? std::max(0.0, (b.bytes - a.bytes) / (b.pixels - a.pixels)) : b.bytes / b.pixels;
   return {.bytes_per_pixel = slope,
-          .fixed_bytes = std::max(0.0, b.bytes - slope * b.pixels),
+          .fixed_bytes = std::max(0.0, b.bytes - slope * b.pixels) + b.scratch_bytes,
           .seconds_per_pixel = b.seconds / b.pixels,
           .write_seconds_per_pixel = b.write_seconds,
           .weight_bytes = pool.bytes_in_use(),

@@ -15,7 +15,9 @@ struct NetworkCost {
   double bytes(double pixels) const { return fixed_bytes + bytes_per_pixel * pixels; }
 };
 
-// Runs the network on squares of about `side` and twice that, and fits lines through the allocator's peaks and the times.
+// Runs the network on squares of about `side` and twice that, and fits lines through the peaks of its tensors and the times.
+// The kernels' scratch hardly grows with a picture, so it is no part of the line (in a small picture it may outweigh the
+// tensors, and hide that the peak of those lies elsewhere): it is added whole.
 NetworkCost measure_cost(const Cleaner& cleaner, int64_t side);
 
 }  // namespace relume

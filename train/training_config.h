@@ -28,7 +28,7 @@ struct TrainingConfig {
   double time_limit = 0, time_budget = 0;
   int64_t log_every = 50, validate_every = 1000, image_every = 1000, checkpoint_every = 10000;
   int64_t state_every = 500;
-  double state_minutes = 10;
+  double state_minutes = 2;
   int keep_states = 3;
   int64_t bad_steps = 10;
 

@@ -20,7 +20,7 @@ namespace {
 // by an eighth; beyond that the blocks longest unused are given back, so that resident memory follows the live peak.
 class CpuAllocator final : public Allocator {
  public:
-  void* allocate(int64_t bytes) override {
+  void* allocate(int64_t bytes, MemoryUse use) override {
     const int64_t size = rounded(bytes);
     const std::lock_guard lock(mutex_);
     void* pointer = take_cached(size);
@@ -30,25 +30,25 @@ class CpuAllocator final : public Allocator {
       if (!pointer) fail_out_of_memory(size);
       owned_[pointer] = size;
     }
-    in_use_ += owned_[pointer];
-    peak_ = std::max(peak_, in_use_);
-    highest_ = std::max(highest_, in_use_);
+    counts_.add(owned_[pointer], use);
+    highest_ = std::max(highest_, counts_.in_use());
     return pointer;
   }
 
-  void release(void* pointer, int64_t) noexcept override {
+  void release(void* pointer, int64_t, MemoryUse use) noexcept override {
     const std::lock_guard lock(mutex_);
     const int64_t size = owned_[pointer];
-    in_use_ -= size;
+    counts_.remove(size, use);
     cached_ += size;
     free_.emplace(size, Freed{pointer, ++releases_});
   }
 
-  int64_t bytes_in_use() const override { return locked(in_use_); }
-  int64_t peak_bytes() const override { return locked(peak_); }
+  int64_t bytes_in_use() const override { return counts().in_use(); }
+  int64_t peak_bytes() const override { return counts().peak(); }
+  int64_t peak_bytes(MemoryUse use) const override { return counts().peak(use); }
   void reset_peak() override {
     const std::lock_guard lock(mutex_);
-    peak_ = in_use_;
+    counts_.reset_peaks();
   }
   void trim() override {
     const std::lock_guard lock(mutex_);
@@ -82,7 +82,7 @@ class CpuAllocator final : public Allocator {
     return aligned;
   }
   [[noreturn]] void fail_out_of_memory(int64_t size) const {
-    throw OutOfMemory("out of memory: " + human_bytes(double(size)) + " asked for, " + human_bytes(double(in_use_)) +
+    throw OutOfMemory("out of memory: " + human_bytes(double(size)) + " asked for, " + human_bytes(double(counts_.in_use())) +
                       " in use; use a smaller picture, tile, batch or network");
   }
   void* take_cached(int64_t size) {
@@ -94,8 +94,8 @@ class CpuAllocator final : public Allocator {
     return pointer;
   }
   void make_room(int64_t size) {
-    const int64_t limit = most_held(std::max(highest_, in_use_ + size));
-    while (!free_.empty() && in_use_ + cached_ + size > limit)
+    const int64_t limit = most_held(std::max(highest_, counts_.in_use() + size));
+    while (!free_.empty() && counts_.in_use() + cached_ + size > limit)
       drop(std::ranges::min_element(free_, {}, [](const auto& block) { return block.second.when; }));
   }
   void drop(FreeBlocks::iterator block) {
@@ -105,15 +105,16 @@ class CpuAllocator final : public Allocator {
     free_.erase(block);
     size < huge ? std::free(freed.pointer) : void(munmap(freed.pointer, size_t(size)));
   }
-  int64_t locked(const int64_t& value) const {
+  MemoryCounts counts() const {
     const std::lock_guard lock(mutex_);
-    return value;
+    return counts_;
   }
 
   mutable std::mutex mutex_;
   std::map<void*, int64_t> owned_;  // every block we hold, with its size
   FreeBlocks free_;
-  int64_t in_use_ = 0, cached_ = 0, peak_ = 0, highest_ = 0;
+  MemoryCounts counts_;
+  int64_t cached_ = 0, highest_ = 0;
   uint64_t releases_ = 0;
 };
 
@@ -137,13 +138,14 @@ Allocator& allocator(Device device) {
 
 void set_allocator(DeviceKind kind, Allocator* replacement) { allocators()[size_t(kind)] = replacement; }
 
-Storage::Storage(Device device, int64_t bytes) : device_(device), data_(allocator(device).allocate(bytes)), bytes_(bytes) {}
+Storage::Storage(Device device, int64_t bytes, MemoryUse use)
+    : device_(device), data_(allocator(device).allocate(bytes, use)), bytes_(bytes), use_(use) {}
 
 Storage::Storage(Device device, void* pointer, int64_t bytes, std::shared_ptr<void> owner)
     : device_(device), data_(pointer), bytes_(bytes), owner_(std::move(owner)) {}
 
 Storage::~Storage() {
-  if (!owner_) allocator(device_).release(data_, bytes_);
+  if (!owner_) allocator(device_).release(data_, bytes_, use_);
 }
 
 }  // namespace relume

@@ -1,6 +1,7 @@
 // Storage: one block of memory shared by tensors, with a version counter and derived copies.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -11,15 +12,44 @@
 
 namespace relume {
 
+// What memory is for. Tensors grow with what is computed; a kernel's scratch goes when it returns, and hardly grows.
+enum class MemoryUse : uint8_t { tensor, scratch };
+inline constexpr int memory_uses = 2;
+
+// What an allocator has given out; the allocator guards it.
+class MemoryCounts {
+ public:
+  void add(int64_t bytes, MemoryUse use) {
+    total_.add(bytes);
+    by_use_[int(use)].add(bytes);
+  }
+  void remove(int64_t bytes, MemoryUse use) { add(-bytes, use); }
+  void reset_peaks() {
+    total_.peak = total_.now;
+    for (Count& c : by_use_) c.peak = c.now;
+  }
+  int64_t in_use() const { return total_.now; }
+  int64_t peak() const { return total_.peak; }
+  int64_t peak(MemoryUse use) const { return by_use_[int(use)].peak; }
+
+ private:
+  struct Count {
+    void add(int64_t bytes) { peak = std::max(peak, now += bytes); }
+    int64_t now = 0, peak = 0;
+  };
+  Count total_, by_use_[memory_uses];
+};
+
 // Memory of one device. allocate() returns 64-byte aligned memory or throws an OutOfMemory naming the bytes asked for and in
 // use.
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  virtual void* allocate(int64_t bytes) = 0;
-  virtual void release(void* pointer, int64_t bytes) noexcept = 0;
+  virtual void* allocate(int64_t bytes, MemoryUse use) = 0;
+  virtual void release(void* pointer, int64_t bytes, MemoryUse use) noexcept = 0;
   virtual int64_t bytes_in_use() const = 0;
-  virtual int64_t peak_bytes() const = 0;  // highest bytes_in_use() since the last reset_peak()
+  virtual int64_t peak_bytes() const = 0;               // highest bytes_in_use() since the last reset_peak()
+  virtual int64_t peak_bytes(MemoryUse use) const = 0;  // the same of one use; the peaks need not be of one moment
   virtual void reset_peak() = 0;
   virtual void trim() = 0;  // gives cached memory back to the system
   // What is held of the system at most while bytes_in_use() stays at or below `peak`.
@@ -30,7 +60,7 @@ void set_allocator(DeviceKind kind, Allocator* allocator);  // called by a backe
 
 class Storage {
  public:
-  Storage(Device device, int64_t bytes);
+  Storage(Device device, int64_t bytes, MemoryUse use = MemoryUse::tensor);
   // Memory owned by someone else (a mapped file): kept alive by `owner`, never written.
   Storage(Device device, void* pointer, int64_t bytes, std::shared_ptr<void> owner);
   ~Storage();
@@ -67,6 +97,7 @@ class Storage {
   Device device_;
   void* data_;
   int64_t bytes_;
+  MemoryUse use_ = MemoryUse::tensor;
   std::shared_ptr<void> owner_;
   std::atomic<uint64_t> version_{0};
   std::mutex derived_mutex_;

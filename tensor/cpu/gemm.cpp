@@ -42,7 +42,7 @@ PackedWeight::PackedWeight(const Tensor& weight, WeightUse use) {
   RELUME_BUG(use != WeightUse::backward || taps == 1, "packing of ", weight);
   const int64_t depth = use == WeightUse::forward ? taps * in : taps * out, columns = use == WeightUse::forward ? out : in;
   const auto make = [&]() -> std::shared_ptr<void> {
-    auto packed = std::make_shared<Floats>(packed_size(depth, columns));
+    auto packed = std::make_shared<Floats>(packed_size(depth, columns), MemoryUse::tensor);
     const float* w = weight.data<float>();
     if (use == WeightUse::forward) {
       pack(packed->data(), depth, columns, {w, 1, pitch}, 0, depth);

@@ -51,14 +51,15 @@ class PackedWeight {
   PackedMatrix matrix_;
 };
 
-// A 64-byte aligned scratch of floats from the tensors' pool, padded so that whole vectors may be read behind its end.
+// 64-byte aligned floats from the tensors' pool, padded so that whole vectors may be read behind their end.
 class Floats {
  public:
-  explicit Floats(int64_t count) : tensor_(Tensor::empty({count + panel_width})), data_(tensor_.data<float>()) {}
+  explicit Floats(int64_t count, MemoryUse use = MemoryUse::scratch)
+      : storage_({}, (count + panel_width) * int64_t(sizeof(float)), use), data_(static_cast<float*>(storage_.data())) {}
   float* data() const { return data_; }
 
  private:
-  Tensor tensor_;
+  Storage storage_;
   float* data_;  // asked for in inner loops
 };
 

@@ -116,7 +116,7 @@ class Filters {
   Filters(const Tensor& w, WeightUse use)
       : flipped_(use == WeightUse::flipped), depth_(w.shape(flipped_ ? 0 : 3)), columns_(w.shape(flipped_ ? 3 : 0)) {
     const auto make = [&]() -> std::shared_ptr<void> {
-      auto made = std::make_shared<Floats>(places * packed_size(depth_, columns_));
+      auto made = std::make_shared<Floats>(places * packed_size(depth_, columns_), MemoryUse::tensor);
       parallel_for(depth_, 8, [&](int64_t begin, int64_t end) {
         for (int64_t k = begin; k < end; ++k) transform_row(made->data(), w, k);
       });

@@ -13,8 +13,7 @@
 #include "tests/support/pickles.h"
 #include "tests/support/pictures.h"
 #include "tests/support/python.h"
-#include "tests/support/small_network.h"
-#include "train/stage1.h"
+#include "tests/support/small_weights.h"
 
 namespace relume::test {
 namespace {
@@ -26,19 +25,9 @@ class CheckpointCommands : public CommandTest {
   void SetUp() override {
     CommandTest::SetUp();
     if (IsSkipped()) return;
-    SwinIRConfig config = small_network();
-    config.zero_last = false;
-    const SwinIR network(config);
-    network.initialise(1);
-    save_swinir(network, 17, folder_ / "w.safetensors");
+    save_small_network(17, folder_ / "w.safetensors");
   }
   std::string path(const std::string& name) const { return folder_ / name; }
-  std::string refused(const std::vector<std::string>& arguments) {
-    const Ended e = run(arguments);
-    EXPECT_EQ(e.code, 2) << e.err;
-    EXPECT_EQ(e.out, "");
-    return e.err;
-  }
   Ended done(const std::vector<std::string>& arguments) {
     Ended e = run(arguments);
     EXPECT_EQ(e.code, 0) << e.err;

@@ -13,8 +13,7 @@
 #include "tests/support/command.h"
 #include "tests/support/errors.h"
 #include "tests/support/pictures.h"
-#include "tests/support/small_network.h"
-#include "train/stage1.h"
+#include "tests/support/small_weights.h"
 
 namespace relume::test {
 namespace {
@@ -26,22 +25,12 @@ class RestoreCommand : public CommandTest {
   void SetUp() override {
     CommandTest::SetUp();
     if (IsSkipped()) return;
-    SwinIRConfig config = small_network();
-    config.zero_last = false;
-    const SwinIR network(config);
-    network.initialise(1);
-    save_swinir(network, 0, weights_);
+    save_small_network(0, weights_);
   }
   std::vector<std::string> restore(const std::string& in, const std::string& out, std::vector<std::string> more = {}) const {
     std::vector<std::string> all{"restore", folder_ / in, folder_ / out, "--checkpoint", weights_};
     all.insert(all.end(), more.begin(), more.end());
     return all;
-  }
-  std::string refused(const std::vector<std::string>& arguments) {
-    const Ended e = run(arguments);
-    EXPECT_EQ(e.code, 2) << e.err;
-    EXPECT_EQ(e.out, "");
-    return e.err;
   }
   const std::string weights_ = folder_ / "weights.safetensors";
 };

@@ -34,6 +34,18 @@ TEST(Cost, OfAKnownNetworkIsFound) {
   EXPECT_GT(cost.process_bytes, 1 << 20);
 }
 
+// In a small picture the scratch of two threads may outweigh the maps, and one thread may have finished before the other began.
+TEST(Cost, ScratchThatComesAndGoesLeavesTheSlope) {
+  Cleaner cleaner = of_known_cost();
+  cleaner.network = [f = cleaner.network](const Tensor& x) {
+    const Storage scratch({}, x.shape(1) <= 64 ? 2'000'000 : 1'000'000, MemoryUse::scratch);
+    return f(x);
+  };
+  const NetworkCost cost = measure_cost(cleaner, 64);
+  EXPECT_NEAR(cost.bytes_per_pixel, 4 * 12, 1);
+  EXPECT_NEAR(cost.bytes(1000 * 1000), 4.0 * 12 * 1000 * 1000 + 1'000'000, 0.03 * 4 * 12 * 1000 * 1000);
+}
+
 // The estimate for a size that was not measured against what the allocator counts there.
 TEST(Cost, OfASmallSwinIRHoldsForALargerPicture) {
   const SwinIR network(small_network());

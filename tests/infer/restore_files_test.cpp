@@ -11,8 +11,7 @@
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
 #include "tests/support/pictures.h"
-#include "tests/support/small_network.h"
-#include "train/stage1.h"
+#include "tests/support/small_weights.h"
 
 namespace relume::test {
 namespace {
@@ -22,11 +21,7 @@ namespace fs = std::filesystem;
 class RestoreFiles : public testing::Test {
  protected:
   void SetUp() override {
-    SwinIRConfig config = small_network();
-    config.zero_last = false;
-    const SwinIR network(config);
-    network.initialise(3);
-    save_swinir(network, 0, folder_ / "weights.safetensors");
+    save_small_network(0, folder_ / "weights.safetensors");
     make_folder(folder_ / "in/sea");
     write_png(folder_ / "in/a.png", natural_picture(30, 41, 1));
     write_jpeg(folder_ / "in/b.jpg", natural_picture(25, 18, 2), 90);
@@ -168,13 +163,14 @@ class LimitedAllocator final : public Allocator {
  public:
   explicit LimitedAllocator(int64_t limit) : limit_(limit) { set_allocator(DeviceKind::cpu, this); }
   ~LimitedAllocator() override { set_allocator(DeviceKind::cpu, &real_); }
-  void* allocate(int64_t bytes) override {
+  void* allocate(int64_t bytes, MemoryUse use) override {
     if (bytes_in_use() + bytes > limit_) throw OutOfMemory("out of memory: by a test");
-    return real_.allocate(bytes);
+    return real_.allocate(bytes, use);
   }
-  void release(void* pointer, int64_t bytes) noexcept override { real_.release(pointer, bytes); }
+  void release(void* pointer, int64_t bytes, MemoryUse use) noexcept override { real_.release(pointer, bytes, use); }
   int64_t bytes_in_use() const override { return real_.bytes_in_use(); }
   int64_t peak_bytes() const override { return real_.peak_bytes(); }
+  int64_t peak_bytes(MemoryUse use) const override { return real_.peak_bytes(use); }
   void reset_peak() override { real_.reset_peak(); }
   void trim() override { real_.trim(); }
   int64_t most_held(int64_t peak) const override { return real_.most_held(peak); }

@@ -55,6 +55,13 @@ class CommandTest : public testing::Test {
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(folder_ / "stdout"), read_file(folder_ / "stderr")};
   }
   Ended run(const std::vector<std::string>& arguments) { return end(start(arguments)); }
+  // What it says when it refuses its arguments or their files.
+  std::string refused(const std::vector<std::string>& arguments) {
+    const Ended e = run(arguments);
+    EXPECT_EQ(e.code, 2) << e.err;
+    EXPECT_EQ(e.out, "");
+    return e.err;
+  }
 
   TemporaryFolder folder_;
   std::string command_;
