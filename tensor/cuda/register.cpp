@@ -1,0 +1,19 @@
+#include "tensor/cuda/register.h"
+
+#include "tensor/cuda/allocator.h"
+#include "tensor/cuda/families.h"
+
+namespace relume {
+
+void register_cuda_kernels() {
+  cuda::register_allocator();
+  cuda::register_memory_kernels();
+  cuda::register_elementwise_kernels();
+  cuda::register_reduce_kernels();
+  cuda::register_norm_kernels();
+  cuda::register_resample_kernels();
+  cuda::register_random_kernels();
+  cuda::register_optimizer_kernels();
+}
+
+}  // namespace relume

@@ -1,0 +1,116 @@
+// Kernels with a mistake each, of the kinds that kernels have. `cuda_mutant NAME` runs one in every order of the threads and with
+// either content of fresh shared memory, and ends with 0 when all its results were right: the simulator did not notice. ctest
+// expects that of `none` alone.
+#include <cmath>
+#include <iostream>
+#include <map>
+#include <string>
+
+#include "tensor/backends.h"
+#include "tensor/core/tensor.h"
+#include "tensor/cuda/device.h"
+#include "tests/cuda/runs.h"
+
+namespace relume::test {
+namespace {
+
+enum class Mistake {
+  none,
+  missing_barrier,
+  divergent_barrier,
+  unequal_barriers,
+  tail_one_too_many,
+  tail_one_too_few,
+  shared_memory_not_written,
+  shared_memory_too_small,
+  lane_outside_of_mask,
+  lanes_at_different_operations,
+  host_reads_device_memory,
+};
+
+const std::map<std::string, Mistake>& mistakes() {
+  static const std::map<std::string, Mistake> names{
+      {"none", Mistake::none},
+      {"missing_barrier", Mistake::missing_barrier},
+      {"divergent_barrier", Mistake::divergent_barrier},
+      {"unequal_barriers", Mistake::unequal_barriers},
+      {"tail_one_too_many", Mistake::tail_one_too_many},
+      {"tail_one_too_few", Mistake::tail_one_too_few},
+      {"shared_memory_not_written", Mistake::shared_memory_not_written},
+      {"shared_memory_too_small", Mistake::shared_memory_too_small},
+      {"lane_outside_of_mask", Mistake::lane_outside_of_mask},
+      {"lanes_at_different_operations", Mistake::lanes_at_different_operations},
+      {"host_reads_device_memory", Mistake::host_reads_device_memory},
+  };
+  return names;
+}
+
+constexpr int threads = 64, count = 1000;
+
+// out[block] = the sum of the block's share of x, through shared memory and the lanes of a warp.
+static __global__ void sum_blocks(int n, float* out, const float* x, Mistake mistake) {
+  using cuda::sync_block;
+  RELUME_SHARED(values, float[threads]);
+  float* const late = cuda::dynamic_shared<float>();  // [threads]
+  const int i = int(blockIdx.x * threads + threadIdx.x), t = int(threadIdx.x);
+  const bool inside = mistake == Mistake::tail_one_too_many ? i <= n : mistake == Mistake::tail_one_too_few ? i < n - 1 : i < n;
+  if (mistake != Mistake::shared_memory_not_written || t != 7) values[t] = inside ? x[i] : 0;
+  if (mistake == Mistake::divergent_barrier) {
+    if (t < 40) sync_block();
+  } else if (mistake == Mistake::unequal_barriers) {
+    if (t < 32)
+      sync_block();
+    else
+      sync_block();
+  } else if (mistake != Mistake::missing_barrier) {
+    sync_block();
+  }
+  // The other half's value: a thread reads what another wrote.
+  late[mistake == Mistake::shared_memory_too_small ? t + 1 : t] = values[threads - 1 - t];
+  float sum = late[mistake == Mistake::shared_memory_too_small ? t + 1 : t];
+  if (mistake == Mistake::lane_outside_of_mask) sum += cuda::shuffle(0.f, 0, t < 32 ? 0x7fffffffu : cuda::whole_warp);
+  if (mistake == Mistake::lanes_at_different_operations) sum += t % 2 ? cuda::shuffle(0.f, 0) : cuda::shuffle(0.f, 1);
+  sum = cuda::block_sum<threads>(sum);
+  if (t == 0) out[blockIdx.x] = sum;
+}
+
+bool all_right(Mistake mistake) {
+  std::vector<float> numbers(count);
+  for (int i = 0; i < count; ++i) numbers[size_t(i)] = float(i % 17) - 5;
+  const Tensor x = Tensor::of(Shape{count}, numbers).to(cuda_device);
+  constexpr int blocks = (count + threads - 1) / threads;
+  bool right = true;
+  for_each_run([&](const std::string& run) {
+    const Tensor out = Tensor::zeros({blocks}, DType::f32, cuda_device);
+    cuda::launch("sum_blocks", sum_blocks, blocks, threads, threads * sizeof(float), cuda::stream(cuda_device), count,
+                 out.data<float>(), x.data<float>(), mistake);
+    if (mistake == Mistake::host_reads_device_memory) right &= out.data<float>()[0] == 0;
+    const Tensor sums = out.to(Device{});
+    for (int b = 0; b < blocks; ++b) {
+      float expected = 0;
+      for (int i = b * threads; i < std::min(count, (b + 1) * threads); ++i) expected += numbers[size_t(i)];
+      if (sums.data<float>()[b] == expected) continue;
+      std::cout << run << ": block " << b << " gave " << sums.data<float>()[b] << ", expected " << expected << "\n";
+      right = false;
+    }
+  });
+  return right;
+}
+
+}  // namespace
+}  // namespace relume::test
+
+int main(int argc, char** argv) {
+  const auto found = relume::test::mistakes().find(argc == 2 ? argv[1] : "");
+  if (found == relume::test::mistakes().end()) {
+    std::cout << "usage: cuda_mutant NAME\n";
+    return 0;  // so that an entry of ctest with a wrong name does not pass
+  }
+  relume::register_backends();
+  try {
+    return relume::test::all_right(found->second) ? 0 : 1;
+  } catch (const relume::sim::Violation& e) {
+    std::cout << e.what() << "\n";
+    return 1;
+  }
+}
