@@ -11,6 +11,7 @@ endif()
 find_program(RELUME_CCACHE ccache)
 if(RELUME_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${RELUME_CCACHE})
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${RELUME_CCACHE})
 endif()
 
 # Every target of this project takes its flags from here. No -ffast-math: results are the same wherever the code runs;
@@ -24,9 +25,11 @@ target_compile_options(relume_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${RELUM
   $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict> $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wno-pass-failed>
   $<$<COMPILE_LANGUAGE:CXX>:$<IF:$<BOOL:${RELUME_NATIVE}>,-march=native,-march=x86-64-v3>>
   $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${RELUME_WERROR}>>:-Werror>)
-# nvcc: constexpr functions run on the device too; the host compiler's warnings without those that nvcc's own glue raises.
-target_compile_options(relume_flags INTERFACE
-  "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-Xcompiler=-Wall;-Xcompiler=-Wextra;-Xcompiler=-Wno-missing-field-initializers>"
+# nvcc: constexpr functions run on the device too; a spilled register is a warning; the host compiler warns as above, but for
+# -Wshadow, which nvcc's own glue raises.
+set(RELUME_NVCC_OPTIONS --expt-relaxed-constexpr -Xptxas=--warn-on-spills -Xcompiler=-Wall -Xcompiler=-Wextra
+  -Xcompiler=-Wno-missing-field-initializers)
+target_compile_options(relume_flags INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:${RELUME_NVCC_OPTIONS}>"
   $<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${RELUME_WERROR}>>:-Werror=all-warnings>)
 if(RELUME_SANITIZE)
   target_compile_options(relume_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${RELUME_SANITIZE} -fno-omit-frame-pointer -g1>)

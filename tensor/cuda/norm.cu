@@ -11,7 +11,7 @@ namespace {
 // A warp takes a row. Where a row has no more than 32 * held columns its lanes hold it in registers, and memory is read once; held =
 // 0 reads it again for each step.
 constexpr int row_threads = 256, rows_together = row_threads / warp_size;
-constexpr int most_held = 40;  // 1280 columns
+constexpr int most_held = 40, most_held_backward = 20;  // 1280 and 640 columns; more would spill
 
 // The columns of this lane: f(k, column), k a constant where the row is held.
 template <int held, class F> __device__ inline void for_lane(int64_t columns, F&& f) {
@@ -94,8 +94,8 @@ static __global__ void norm_rows_backward(int64_t rows, int64_t columns, T* dx, 
   }
 }
 
-// Calls f(held) with the smallest number of registers that hold a row of so many columns.
-template <class F> void with_held(int64_t columns, F&& f) {
+// Calls f(held) with the smallest number of registers that hold a row of so many columns, 0 where `most` are too few.
+template <int most, class F> void with_held(int64_t columns, F&& f) {
   const int64_t each = (columns + warp_size - 1) / warp_size;
   if (each <= 1) return f(std::integral_constant<int, 1>{});
   if (each <= 2) return f(std::integral_constant<int, 2>{});
@@ -103,14 +103,15 @@ template <class F> void with_held(int64_t columns, F&& f) {
   if (each <= 6) return f(std::integral_constant<int, 6>{});
   if (each <= 10) return f(std::integral_constant<int, 10>{});
   if (each <= 20) return f(std::integral_constant<int, 20>{});
-  if (each <= most_held) return f(std::integral_constant<int, most_held>{});
+  if constexpr (most > 20)
+    if (each <= most) return f(std::integral_constant<int, most>{});
   f(std::integral_constant<int, 0>{});
 }
 
 void layer_norm_forward(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
   if (x.numel() == 0) return;
   visit_float("layer_norm_forward", x, [&]<class T>() {
-    with_held(columns_of(x), [&](auto held) {
+    with_held<most_held>(columns_of(x), [&](auto held) {
       launch("layer_norm_forward", norm_rows<decltype(held)::value, T>, loop_grid(x.rows() * warp_size, x.device()), row_threads, 0,
              stream(x.device()), x.rows(), columns_of(x), Rows<T>(y), stats ? stats.data<float>() : nullptr, Rows<T>(x),
              weight.data<T>(), bias.data<T>(), float(eps));
@@ -154,7 +155,7 @@ template <class T, int held> void norm_backward(const Tensor& dx, const Tensor& 
 void layer_norm_backward(const Tensor& dx, const Tensor& dweight, const Tensor& dbias, const Tensor& dy, const Tensor& x,
                          const Tensor& stats, const Tensor& weight) {
   visit_float("layer_norm_backward", x, [&]<class T>() {
-    with_held(columns_of(x), [&](auto held) { norm_backward<T, decltype(held)::value>(dx, dweight, dbias, dy, x, stats, weight); });
+    with_held<most_held_backward>(columns_of(x), [&](auto held) { norm_backward<T, decltype(held)::value>(dx, dweight, dbias, dy, x, stats, weight); });
   });
 }
 
