@@ -15,8 +15,8 @@ class SingleCommunicator final : public Communicator {
   int size() const override { return 1; }
   void broadcast(const Tensor&, int root) override { RELUME_CHECK(root == 0, "broadcast from rank ", root, " of one"); }
   void all_reduce(const Tensor&) override {}
-  void reduce_scatter(const Tensor& part, const Tensor& x) override { part.copy_from(x); }
-  void all_gather(const Tensor& x, const Tensor& part) override { x.copy_from(part); }
+  void reduce_scatter(const Tensor& part, const Tensor& x) override { part.copy_from(x.reshape(part.shape())); }
+  void all_gather(const Tensor& x, const Tensor& part) override { x.copy_from(part.reshape(x.shape())); }
   void barrier() override {}
 };
 

@@ -42,8 +42,6 @@ int work(const std::string& folder, const std::string& what) {
   return 0;
 }
 
-extern char** environ;
-
 class LostRank : public testing::Test {
  protected:
   // Starts three ranks; their output goes to a file.
