@@ -1,4 +1,4 @@
-# cuDNN as cuDNN::cudnn, found beside the CUDA toolkit, in the system's folders or in cuDNN_ROOT; its headers alone as cuDNN::headers.
+# cuDNN as cuDNN::cudnn, its headers alone as cuDNN::headers: beside the CUDA toolkit, in the system's folders or in cuDNN_ROOT.
 find_path(cuDNN_INCLUDE_DIR cudnn_graph.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
 find_library(cuDNN_LIBRARY cudnn HINTS ${CUDAToolkit_LIBRARY_DIR})
 if(cuDNN_INCLUDE_DIR)
@@ -8,7 +8,8 @@ if(cuDNN_INCLUDE_DIR)
 endif()
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(cuDNN REQUIRED_VARS cuDNN_LIBRARY cuDNN_INCLUDE_DIR VERSION_VAR cuDNN_VERSION
-  REASON_FAILURE_MESSAGE "install cuDNN 9 for this toolkit (NVIDIA's package cudnn9-cuda-${CUDAToolkit_VERSION_MAJOR}), name its folder with -DcuDNN_ROOT=, or configure with RELUME_CUDA=OFF")
+  REASON_FAILURE_MESSAGE "install NVIDIA's package cudnn9-cuda-${CUDAToolkit_VERSION_MAJOR}, name its folder with \
+-DcuDNN_ROOT=, or configure with RELUME_CUDA=OFF")
 mark_as_advanced(cuDNN_INCLUDE_DIR cuDNN_LIBRARY)
 if(cuDNN_FOUND AND NOT TARGET cuDNN::cudnn)
   add_library(cuDNN::headers INTERFACE IMPORTED)

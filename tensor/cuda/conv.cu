@@ -29,10 +29,9 @@ void finish(const Tensor& out, const Tensor& x, const ConvEpilogue& e) {
 }
 
 // x is the enlarged map, or its gradient.
-void convolve(const char* slot, ConvPass pass, const Tensor& x, const Tensor& w, const Tensor& y, const Tensor& bias,
-              const ConvOptions& o) {
+void convolve(ConvPass pass, const Tensor& x, const Tensor& w, const Tensor& y, const Tensor& bias, const ConvOptions& o) {
   const Convolution c{.pass = pass,
-                      .type = cudnn_type(slot, x),
+                      .type = cudnn_type(slot_of(pass), x),
                       .x = GraphTensor(x),
                       .w = GraphTensor(w),
                       .y = GraphTensor(y),
@@ -43,8 +42,8 @@ void convolve(const char* slot, ConvPass pass, const Tensor& x, const Tensor& w,
   try {
     run(c, x.device(), {x.raw(), w.raw(), y.raw(), bias ? bias.raw() : nullptr});
   } catch (Error& e) {
-    e.add_context(
-        relume::detail::concat("in ", slot, " between ", x, " and ", y, ", weight ", w.shape(), ", stride ", o.stride));
+    e.add_context(relume::detail::concat("in ", slot_of(pass), " between ", x, " and ", y, ", weight ", w.shape(), ", stride ",
+                                         o.stride, ", padding ", o.top, " ", o.left, " ", o.bottom, " ", o.right));
     throw;
   }
 }
@@ -65,7 +64,7 @@ void conv2d_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Ten
   // Where the residual lies in y, the sum must not be written over it.
   const bool aside = epilogue.residual && epilogue.residual.same_storage(y);
   const Tensor sum = aside ? Tensor::empty(y.shape(), y.dtype(), y.device()) : y;
-  convolve("conv2d_forward", ConvPass::forward, enlarged(x, options.enlarge), w, sum, bias, options);
+  convolve(ConvPass::forward, enlarged(x, options.enlarge), w, sum, bias, options);
   if (!finished_by_cudnn) finish(y, sum, epilogue);
 }
 
@@ -73,14 +72,14 @@ void conv2d_backward_data(const Tensor& dx, const Tensor& dy, const Tensor& w, c
   if (dx.numel() == 0) return;
   const bool plain = options.enlarge == 1;
   const Tensor large = plain ? dx : Tensor::empty(enlarged_shape(dx, options.enlarge), dx.dtype(), dx.device());
-  convolve("conv2d_backward_data", ConvPass::backward_data, large, w, dy, {}, options);
+  convolve(ConvPass::backward_data, large, w, dy, {}, options);
   if (!plain) kernels::upsample_nearest_backward.on(dx.device())(dx, large, options.enlarge);
 }
 
 void conv2d_backward_weight(const Tensor& dw, const Tensor& db, const Tensor& dy, const Tensor& x, const ConvOptions& options) {
   if (db) kernels::sum_rows.on(db.device())(db, dy);
   if (x.numel() == 0) return kernels::fill.on(dw.device())(dw, 0);
-  convolve("conv2d_backward_weight", ConvPass::backward_weight, enlarged(x, options.enlarge), dw, dy, {}, options);
+  convolve(ConvPass::backward_weight, enlarged(x, options.enlarge), dw, dy, {}, options);
 }
 
 }  // namespace

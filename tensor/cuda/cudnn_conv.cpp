@@ -86,7 +86,7 @@ Descriptor add_operation(const Descriptor& out, const Descriptor& x, const Descr
 
 }  // namespace
 
-Plan plan_of(const Convolution& c, cudnnHandle_t handle) {
+Plan plan_of(const Convolution& c, const PlanTarget& target) {
   const Descriptor y = tensor_descriptor(y_id, c.type, c.y);
   std::vector<Descriptor> operations;
   if (c.bias_alignment == 0) {
@@ -98,22 +98,22 @@ Plan plan_of(const Convolution& c, cudnnHandle_t handle) {
     operations.push_back(convolution_operation(c, sum));
     operations.push_back(add_operation(y, sum, tensor_descriptor(bias_id, c.type, bias)));
   }
-  return Plan(handle, operations, c.type == CUDNN_DATA_FLOAT);
+  return Plan(target, operations, c.type == CUDNN_DATA_FLOAT);
 }
 
 void run(const Convolution& c, Device device, const ConvPointers& pointers) {
   const cudnnHandle_t handle = cudnn_handle(device);
-  thread_local std::map<std::pair<int, Convolution>, Plan> plans;  // not shared: nor are the handles
+  thread_local std::map<std::pair<int, Convolution>, Plan> plans;  // of one thread, as its handle is
   const std::pair<int, Convolution> key(device.index, c);
   auto found = plans.find(key);
   if (found == plans.end()) {
     if (plans.size() >= most_plans) plans.clear();
-    found = plans.emplace(key, plan_of(c, handle)).first;
+    found = plans.emplace(key, plan_of(c, {.handle = handle})).first;
   }
   const std::array<int64_t, 4> ids{x_id, w_id, y_id, bias_id};
   const std::array<void*, 4> memory{pointers.x, pointers.w, pointers.y, pointers.bias};
   const size_t count = c.bias_alignment == 0 ? 3 : 4;
-  found->second.run(device, std::span(ids).first(count), std::span(memory).first(count));
+  found->second.run(handle, device, std::span(ids).first(count), std::span(memory).first(count));
 }
 
 }  // namespace relume::cuda

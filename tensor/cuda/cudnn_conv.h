@@ -6,6 +6,14 @@
 namespace relume::cuda {
 
 enum class ConvPass : uint8_t { forward, backward_data, backward_weight };
+constexpr const char* slot_of(ConvPass pass) {
+  switch (pass) {
+    case ConvPass::forward: return "conv2d_forward";
+    case ConvPass::backward_data: return "conv2d_backward_data";
+    case ConvPass::backward_weight: return "conv2d_backward_weight";
+  }
+  return "?";
+}
 
 struct Convolution {
   auto operator<=>(const Convolution&) const = default;
@@ -21,7 +29,7 @@ struct ConvPointers {
   void *x, *w, *y, *bias = nullptr;
 };
 
-Plan plan_of(const Convolution& c, cudnnHandle_t handle);
+Plan plan_of(const Convolution& c, const PlanTarget& target);
 
 // Runs it with the plan of an earlier call on this thread, if there was one.
 void run(const Convolution& c, Device device, const ConvPointers& pointers);

@@ -54,8 +54,7 @@ cudnnDataType_t cudnn_type(const char* slot, const Tensor& t) {
   }
 }
 
-// ---- Descriptors
-// ----------------------------------------------------------------------------------------------------------------
+// ---- Descriptors ------------------------------------------------------------------------------------------------------------
 
 Descriptor::Descriptor(cudnnBackendDescriptorType_t type) {
   check(cudnnBackendCreateDescriptor(type, &descriptor_), "cudnnBackendCreateDescriptor");
@@ -93,8 +92,7 @@ std::vector<Descriptor> Descriptor::read_descriptors(Name name, cudnnBackendDesc
   return all;
 }
 
-// ---- Tensors
-// --------------------------------------------------------------------------------------------------------------------
+// ---- Tensors ----------------------------------------------------------------------------------------------------------------
 
 int64_t alignment_of(const void* pointer) {
   int64_t bytes = 16;
@@ -119,16 +117,15 @@ Descriptor tensor_descriptor(int64_t id, cudnnDataType_t type, const GraphTensor
   return d;
 }
 
-// ---- Plans
-// ----------------------------------------------------------------------------------------------------------------------
+// ---- Plans ------------------------------------------------------------------------------------------------------------------
 
 namespace {
 
 bool is_wanted(const Descriptor& config, bool full_float) {
   const std::vector<Descriptor> engine = config.read_descriptors(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
   std::array<cudnnBackendNumericalNote_t, CUDNN_NUMERICAL_NOTE_TYPE_COUNT> notes{};
-  const int64_t count = engine.at(0).read(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, notes.data(), int64_t(notes.size()));
-  return std::none_of(notes.begin(), notes.begin() + count, [&](cudnnBackendNumericalNote_t note) {
+  const int64_t room = int64_t(notes.size()), count = engine.at(0).read(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, notes.data(), room);
+  return std::none_of(notes.begin(), notes.begin() + std::min(room, count), [&](cudnnBackendNumericalNote_t note) {
     switch (note) {
       case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:
       case CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION:
@@ -141,26 +138,28 @@ bool is_wanted(const Descriptor& config, bool full_float) {
   });
 }
 
-std::vector<Descriptor> recommended(const Descriptor& graph, cudnnBackendHeurMode_t mode) {
+std::vector<Descriptor> recommended(const PlanTarget& target, const Descriptor& graph, cudnnBackendHeurMode_t mode) {
   Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
   heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
   heuristics.set(CUDNN_ATTR_ENGINEHEUR_MODE, mode);
+  if (target.properties) heuristics.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, *target.properties);
   if (!heuristics.try_finalize()) return {};
   return heuristics.read_descriptors(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
 }
 
-Descriptor first_plan(cudnnHandle_t handle, std::span<const Descriptor> operations, bool full_float) {
+Descriptor first_plan(const PlanTarget& target, std::span<const Descriptor> operations, bool full_float) {
   std::vector<cudnnBackendDescriptor_t> raw;
   for (const Descriptor& o : operations) raw.push_back(o.get());
   Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-  graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, handle);
+  if (target.handle) graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, target.handle);
   graph.set_all<cudnnBackendDescriptor_t>(CUDNN_ATTR_OPERATIONGRAPH_OPS, raw);
   graph.finalize();
   for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK})
-    for (const Descriptor& config : recommended(graph, mode)) {
+    for (const Descriptor& config : recommended(target, graph, mode)) {
       if (!is_wanted(config, full_float)) continue;
       Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-      plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, handle);
+      if (target.handle) plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, target.handle);
+      if (target.properties) plan.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, *target.properties);
       plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
       if (plan.try_finalize()) return plan;
     }
@@ -171,18 +170,18 @@ Descriptor first_plan(cudnnHandle_t handle, std::span<const Descriptor> operatio
 
 }  // namespace
 
-Plan::Plan(cudnnHandle_t handle, std::span<const Descriptor> operations, bool full_float)
-    : plan_(first_plan(handle, operations, full_float)),
+Plan::Plan(const PlanTarget& target, std::span<const Descriptor> operations, bool full_float)
+    : plan_(first_plan(target, operations, full_float)),
       workspace_bytes_(plan_.read_one(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE)) {}
 
-void Plan::run(Device device, std::span<const int64_t> ids, std::span<void* const> pointers) const {
+void Plan::run(cudnnHandle_t handle, Device device, std::span<const int64_t> ids, std::span<void* const> pointers) const {
   const Storage workspace(device, workspace_bytes_, MemoryUse::scratch);
   Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
   pack.set_all(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, ids);
   pack.set_pointers(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, pointers);
   pack.set_pointers(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, std::array{workspace.data()});
   pack.finalize();
-  check(cudnnBackendExecute(cudnn_handle(device), plan_.get(), pack.get()), "cudnnBackendExecute");
+  check(cudnnBackendExecute(handle, plan_.get(), pack.get()), "cudnnBackendExecute");
 }
 
 }  // namespace relume::cuda

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -54,6 +55,7 @@ class Descriptor {
   void set_pointers(Name name, std::span<void* const> pointers) {
     set_bytes(name, CUDNN_TYPE_VOID_PTR, int64_t(pointers.size()), pointers.data());
   }
+  void set_text(Name name, std::string_view text) { set_bytes(name, CUDNN_TYPE_CHAR, int64_t(text.size()), text.data()); }
   void finalize();
   bool try_finalize();  // false where cuDNN cannot do what is described
 
@@ -86,14 +88,21 @@ struct GraphTensor {
 // A tensor of a graph. Virtual ones only pass from one operation to the next and have no memory.
 Descriptor tensor_descriptor(int64_t id, cudnnDataType_t type, const GraphTensor& t, bool is_virtual = false);
 
+// What a plan is made for: the device of a handle or, where there is none, a device by its properties. The latter shows that
+// cuDNN has a plan; it is not for running.
+struct PlanTarget {
+  cudnnHandle_t handle = nullptr;
+  const Descriptor* properties = nullptr;
+};
+
 // How a device computes a graph: made once, run often, by the thread that made it.
 class Plan {
  public:
   // The first that cuDNN recommends and that can be had. Never one that gives other bits in another run; `full_float`: none
   // that rounds the floats it multiplies (TF32).
-  Plan(cudnnHandle_t handle, std::span<const Descriptor> operations, bool full_float);
-  // Tensors by their ids; scratch comes from the device's pool.
-  void run(Device device, std::span<const int64_t> ids, std::span<void* const> pointers) const;
+  Plan(const PlanTarget& target, std::span<const Descriptor> operations, bool full_float);
+  // On the handle's stream, tensors by their ids; scratch comes from the device's pool.
+  void run(cudnnHandle_t handle, Device device, std::span<const int64_t> ids, std::span<void* const> pointers) const;
 
  private:
   Descriptor plan_;

@@ -46,7 +46,14 @@ TEST(CudnnPlans, TheErrorNamesTheConvolutionThatHasNone) {
     text = e.what();
   }
   EXPECT_HAS(text, "has no engine for this");
-  EXPECT_HAS(text, "in conv2d_forward between f32 cuda:0 [1000, 1, 1, 1] and f32 cuda:0 [1000, 1, 1, 2], weight [2, 3, 3, 1]");
+  EXPECT_HAS(text, "in conv2d_forward between f32 cuda:0 [1000, 1, 1, 1] and f32 cuda:0 [1000, 1, 1, 2]");
+  EXPECT_HAS(text, "weight [2, 3, 3, 1], stride 1, padding 1 1 1 1");
+}
+
+TEST(CudnnPlans, DoublesAreRefused) {
+  const Tensor x = Tensor::zeros({1, 4, 4, 3}, DType::f64, cuda_device);
+  EXPECT_HAS(input_error([&] { plans_for(x, {}); }),
+             "conv2d_forward: on cuda:0 expects f32, f16 or bf16, got f64 cuda:0 [1, 4, 4, 3]");
 }
 
 }  // namespace

@@ -114,8 +114,7 @@ size_t size_of(cudnnBackendAttributeType_t type) {
   }
 }
 
-// ---- Tensors
-// --------------------------------------------------------------------------------------------------------------------
+// ---- Tensors ----------------------------------------------------------------------------------------------------------------
 
 size_t bytes_of(cudnnDataType_t type) { return type == CUDNN_DATA_FLOAT ? 4 : 2; }
 
@@ -194,8 +193,7 @@ void store(const TensorOf& t, void* memory, Values& values) {
   });
 }
 
-// ---- Operations
-// -----------------------------------------------------------------------------------------------------------------
+// ---- Operations -------------------------------------------------------------------------------------------------------------
 
 struct ConvOf {
   explicit ConvOf(const Fake& op)
@@ -276,8 +274,7 @@ template <class F> void for_each_tensor(const Fake& graph, F&& f) {
   }
 }
 
-// ---- Finalizing
-// -----------------------------------------------------------------------------------------------------------------
+// ---- Finalizing -------------------------------------------------------------------------------------------------------------
 
 void check_graph(const Fake& graph) {
   require(graph.one<cudnnHandle_t>(CUDNN_ATTR_OPERATIONGRAPH_HANDLE) != nullptr, "a graph without a handle");
@@ -299,8 +296,7 @@ void check_convolution(const Fake& d) {
     require(d.all<int64_t>(name).size() == 2, "a convolution has two spatial axes");
 }
 
-// ---- Engines
-// --------------------------------------------------------------------------------------------------------------------
+// ---- Engines ----------------------------------------------------------------------------------------------------------------
 
 // What the heuristics offer, best first: an engine of each kind that must be passed over, and the one that computes.
 enum Engine { other_bits_every_time, without_plans, on_tensor_cores, plain };
@@ -358,8 +354,7 @@ void finalize(Fake& d) {
   d.finalized = true;
 }
 
-// ---- Reading
-// --------------------------------------------------------------------------------------------------------------------
+// ---- Reading ----------------------------------------------------------------------------------------------------------------
 
 template <class T> int64_t give(const std::vector<T>& values, int64_t room, void* to) {
   if (room > 0) std::memcpy(to, values.data(), size_t(std::min<int64_t>(room, int64_t(values.size()))) * sizeof(T));
@@ -397,8 +392,7 @@ int64_t read(const Fake& d, Name name, int64_t room, void* to) {
   return 0;
 }
 
-// ---- Executing
-// ------------------------------------------------------------------------------------------------------------------
+// ---- Executing --------------------------------------------------------------------------------------------------------------
 
 using Tensors = std::map<int64_t, Values>;
 
