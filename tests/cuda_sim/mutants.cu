@@ -1,6 +1,6 @@
-// Kernels with a mistake each, of the kinds that kernels have, and a convolution that cuDNN is told of wrongly. `cuda_mutant NAME`
-// runs one in every order of the threads and with either content of fresh shared memory, and ends with 0 when all its results were
-// right: the simulator did not notice. ctest expects that of `none` alone.
+// Kernels with a mistake each, of the kinds that kernels have, and a convolution that cuDNN is told of wrongly. `cuda_mutant
+// NAME` runs one in every order of the threads and with either content of fresh shared memory, and ends with 0 when all its
+// results were right: the simulator did not notice. ctest expects that of `none` alone.
 #include <cmath>
 #include <iostream>
 #include <map>
