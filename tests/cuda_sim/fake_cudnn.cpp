@@ -4,6 +4,7 @@
 #include <cuda_fp16.h>
 #include <cudnn_graph.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstring>
@@ -39,7 +40,6 @@ void require(bool condition, const std::string& what, cudnnStatus_t status = CUD
 
 struct Fake {
   struct Attribute {
-    cudnnBackendAttributeType_t type;
     std::vector<char> bytes;
     std::vector<std::shared_ptr<Fake>> descriptors;
   };
@@ -171,8 +171,9 @@ char* memory_of(const TensorOf& t, void* at) {
 
 Values load(const TensorOf& t, void* memory) {
   Values values(t.sizes);
+  const char* const begin = memory_of(t, memory);
   for_each_index(t.sizes, [&](const Axes& at) {
-    const void* from = memory_of(t, memory) + t.offset(at) * int64_t(bytes_of(t.type));
+    const void* from = begin + t.offset(at) * int64_t(bytes_of(t.type));
     values(at) = t.type == CUDNN_DATA_HALF       ? double(__half2float(*static_cast<const __half*>(from)))
                  : t.type == CUDNN_DATA_BFLOAT16 ? double(__bfloat162float(*static_cast<const __nv_bfloat16*>(from)))
                                                  : double(*static_cast<const float*>(from));
@@ -181,8 +182,9 @@ Values load(const TensorOf& t, void* memory) {
 }
 
 void store(const TensorOf& t, void* memory, Values& values) {
+  char* const begin = memory_of(t, memory);
   for_each_index(t.sizes, [&](const Axes& at) {
-    void* to = memory_of(t, memory) + t.offset(at) * int64_t(bytes_of(t.type));
+    void* to = begin + t.offset(at) * int64_t(bytes_of(t.type));
     const float value = float(values(at));
     if (t.type == CUDNN_DATA_HALF)
       *static_cast<__half*>(to) = __float2half_rn(value);
@@ -195,17 +197,24 @@ void store(const TensorOf& t, void* memory, Values& values) {
 
 // ---- Operations -------------------------------------------------------------------------------------------------------------
 
+enum Pass { forward, backward_data, backward_weight };
+
+Pass pass_of(const Fake& operation) {
+  switch (operation.type) {
+    case CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR: return forward;
+    case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR: return backward_data;
+    default: return backward_weight;
+  }
+}
+
 struct ConvOf {
-  explicit ConvOf(const Fake& op)
-      : ConvOf(op, op.type == CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR         ? 0
-                   : op.type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR ? 1
-                                                                                             : 2) {}
-  const TensorOf& written() const { return pass == 0 ? y : pass == 1 ? x : w; }
+  explicit ConvOf(const Fake& op) : ConvOf(op, pass_of(op)) {}
+  const TensorOf& written() const { return pass == forward ? y : pass == backward_data ? x : w; }
   std::vector<TensorOf> read() const {
-    return pass == 0 ? std::vector{x, w} : pass == 1 ? std::vector{w, y} : std::vector{x, y};
+    return pass == forward ? std::vector{x, w} : pass == backward_data ? std::vector{w, y} : std::vector{x, y};
   }
 
-  int pass;  // forward, data, weight
+  Pass pass;
   TensorOf x, w, y;
   std::vector<int64_t> stride, before, after;
 
@@ -221,7 +230,7 @@ struct ConvOf {
        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA}};
 
-  ConvOf(const Fake& op, int which)
+  ConvOf(const Fake& op, Pass which)
       : pass(which), x(tensor_of(op, names[which][0])), w(tensor_of(op, names[which][1])), y(tensor_of(op, names[which][2])) {
     const Fake& options = op.part(names[which][3], CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
     stride = options.all<int64_t>(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES);
@@ -278,7 +287,7 @@ template <class F> void for_each_tensor(const Fake& graph, F&& f) {
 
 void check_graph(const Fake& graph) {
   require(graph.one<cudnnHandle_t>(CUDNN_ATTR_OPERATIONGRAPH_HANDLE) != nullptr, "a graph without a handle");
-  std::set<int64_t> made, read, written;
+  std::set<int64_t> made, read;
   for_each_tensor(graph, [&](const TensorOf& t, bool writes) {
     if (t.is_virtual) require(writes || made.contains(t.id), "a virtual tensor is read before it is made");
     if (writes) require(made.insert(t.id).second && !read.contains(t.id), "a tensor is written twice, or after it was read");
@@ -367,6 +376,7 @@ int64_t give_configurations(const Fake& heuristics, int64_t room, void* to) {
     Fake& config = *find(static_cast<cudnnBackendDescriptor_t*>(to)[i]);
     require(config.type == CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, "results are configurations of engines");
     config.engine = engines[size_t(i)], config.finalized = true;
+    // With cuDNN the engine inside the configuration knows its graph.
     config.attributes[CUDNN_ATTR_ENGINE_OPERATION_GRAPH] = heuristics.attributes.at(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
   }
   return int64_t(engines.size());
@@ -410,9 +420,9 @@ template <class F> void for_each_product(const ConvOf& c, F&& f) {
 void execute_convolution(const ConvOf& c, Tensors& tensors) {
   Values &x = tensors.at(c.x.id), &w = tensors.at(c.w.id), &y = tensors.at(c.y.id);
   for_each_product(c, [&](const Axes& at_x, const Axes& at_w, const Axes& at_y) {
-    if (c.pass == 0) y(at_y) += x(at_x) * w(at_w);
-    if (c.pass == 1) x(at_x) += w(at_w) * y(at_y);
-    if (c.pass == 2) w(at_w) += x(at_x) * y(at_y);
+    if (c.pass == forward) y(at_y) += x(at_x) * w(at_w);
+    if (c.pass == backward_data) x(at_x) += w(at_w) * y(at_y);
+    if (c.pass == backward_weight) w(at_w) += x(at_x) * y(at_y);
   });
 }
 
@@ -504,7 +514,7 @@ cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t descriptor, cudn
   return answer([&] {
     Fake& d = *find(descriptor);
     require(!d.finalized, "set after it was finalized");
-    Fake::Attribute attribute{.type = type, .bytes = {}, .descriptors = {}};
+    Fake::Attribute attribute;
     attribute.bytes.resize(size_t(count) * size_of(type));
     std::memcpy(attribute.bytes.data(), values, attribute.bytes.size());
     if (type == CUDNN_TYPE_BACKEND_DESCRIPTOR)
