@@ -30,6 +30,9 @@ void finish(const Tensor& out, const Tensor& x, const ConvEpilogue& e) {
 
 // x is the enlarged map, or its gradient.
 void convolve(ConvPass pass, const Tensor& x, const Tensor& w, const Tensor& y, const Tensor& bias, const ConvOptions& o) {
+  for (const Tensor& t : {w, y, bias})
+    RELUME_CHECK(!t || t.dtype() == x.dtype(), slot_of(pass), ": ", t, " given with ", x,
+                 "; expected one type, convert with to()");
   const Convolution c{.pass = pass,
                       .type = cudnn_type(slot_of(pass), x),
                       .x = GraphTensor(x),

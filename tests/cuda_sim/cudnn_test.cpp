@@ -50,10 +50,12 @@ TEST(CudnnPlans, TheErrorNamesTheConvolutionThatHasNone) {
   EXPECT_HAS(text, "weight [2, 3, 3, 1], stride 1, padding 1 1 1 1");
 }
 
-TEST(CudnnPlans, DoublesAreRefused) {
-  const Tensor x = Tensor::zeros({1, 4, 4, 3}, DType::f64, cuda_device);
+TEST(CudnnPlans, DoublesAndMixedTypesAreRefused) {
+  const Tensor x = Tensor::zeros({1, 4, 4, 3}, DType::f64, cuda_device), bias = Tensor::zeros({2}, DType::f32, cuda_device);
   EXPECT_HAS(input_error([&] { plans_for(x, {}); }),
              "conv2d_forward: on cuda:0 expects f32, f16 or bf16, got f64 cuda:0 [1, 4, 4, 3]");
+  EXPECT_HAS(input_error([&] { plans_for(x.to(DType::bf16), bias); }),
+             "conv2d_forward: f32 cuda:0 [2] given with bf16 cuda:0 [1, 4, 4, 3]; expected one type, convert with to()");
 }
 
 }  // namespace
