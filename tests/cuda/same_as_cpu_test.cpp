@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "tensor/kernels/conv.h"
 #include "tensor/kernels/memory.h"
 #include "tensor/kernels/norm.h"
 #include "tensor/kernels/optimizer.h"
@@ -12,6 +13,7 @@
 #include "tensor/kernels/reduce.h"
 #include "tests/cuda/runs.h"
 #include "tests/support/numbers.h"
+#include "tests/support/op_runs.h"
 
 namespace relume::test {
 namespace {
@@ -121,6 +123,52 @@ TEST_F(SameAsCpu, LargeSumsAndWideRows) {
     const auto device = norm_of(cuda_device);
     for (size_t i = 0; i < host.size(); ++i) EXPECT_LE(relative_l2(device[i].to(Device{}), host[i]), 2e-6) << i << ", " << run;
   });
+}
+
+// Both gradients in 16 bits, with pitched rows everywhere.
+TEST_F(SameAsCpu, GradientsOfConvolutionsInSixteenBits) {
+  const auto options = kernels::ConvOptions{2, 0, 1, 1, 2};
+  for (const auto& [dtype, tolerance] : {std::pair{DType::bf16, 0.004}, std::pair{DType::f16, 0.0005}}) {
+    const Tensor x = uniform({2, 7, 8, 5}, 1).to(dtype), w = uniform({6, 3, 3, 5}, 2).to(dtype),
+                 dy = uniform({2, 3, 5, 6}, 3).to(dtype);
+    const auto gradients = [&, type = dtype](Device device) {
+      const Tensor dx = pitched(Tensor::zeros(x.shape(), type, device)), dw = Tensor::empty(w.shape(), type, device);
+      const Tensor db = Tensor::empty({6}, type, device), dy_there = pitched(dy.to(device));
+      kernels::conv2d_backward_data.on(device)(dx, dy_there, w.to(device), options);
+      kernels::conv2d_backward_weight.on(device)(dw, db, dy_there, pitched(x.to(device)), options);
+      return std::array{dx, dw, db};
+    };
+    const auto host = gradients({});
+    for_each_run([&, limit = tolerance](const std::string& run) {
+      const auto device = gradients(cuda_device);
+      for (size_t i = 0; i < host.size(); ++i)
+        EXPECT_LE(relative_l2(device[i].to(Device{}), host[i]), limit) << i << ", " << run;
+    });
+  }
+}
+
+TEST_F(SameAsCpu, ConvolutionsOntoTheirResidual) {
+  const Tensor x = uniform({2, 4, 5, 3}, 1), w = uniform({5, 3, 3, 3}, 2), bias = uniform({5}, 3),
+               residual = uniform({2, 4, 5, 5}, 4);
+  for (const Activation act : {Activation{}, silu_activation}) {
+    const auto onto = [&](Device device) {
+      const Tensor y = pitched(residual.to(device));
+      kernels::conv2d_forward.on(device)(y, x.to(device), w.to(device), bias.to(device), kernels::ConvOptions::same(3),
+                                         {act, y});
+      return y.to(Device{});
+    };
+    const Tensor host = onto({});
+    for_each_run([&](const std::string& run) { EXPECT_LE(relative_l2(onto(cuda_device), host), 1e-6) << run; });
+  }
+}
+
+TEST_F(SameAsCpu, NoSamplesGiveGradientsOfZero) {
+  const Tensor none = Tensor::empty({0, 4, 4, 3}, DType::f32, cuda_device),
+               dy = Tensor::empty({0, 4, 4, 2}, DType::f32, cuda_device);
+  const Tensor dw = Tensor::full({2, 3, 3, 3}, 7, DType::f32, cuda_device), db = Tensor::full({2}, 7, DType::f32, cuda_device);
+  kernels::conv2d_backward_data.on(cuda_device)(none, dy, dw, kernels::ConvOptions::same(3));
+  kernels::conv2d_backward_weight.on(cuda_device)(dw, db, dy, none, kernels::ConvOptions::same(3));
+  EXPECT_TRUE(bytes_of(dw) == bytes_of(Tensor::zeros(dw.shape())) && bytes_of(db) == bytes_of(Tensor::zeros({2})));
 }
 
 }  // namespace

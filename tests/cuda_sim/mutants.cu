@@ -1,6 +1,6 @@
-// Kernels with a mistake each, of the kinds that kernels have. `cuda_mutant NAME` runs one in every order of the threads and with
-// either content of fresh shared memory, and ends with 0 when all its results were right: the simulator did not notice. ctest
-// expects that of `none` alone.
+// Kernels with a mistake each, of the kinds that kernels have, and a convolution that cuDNN is told of wrongly. `cuda_mutant
+// NAME` runs one in every order of the threads and with either content of fresh shared memory, and ends with 0 when all its
+// results were right: the simulator did not notice. ctest expects that of `none` alone.
 #include <cmath>
 #include <iostream>
 #include <map>
@@ -8,8 +8,11 @@
 
 #include "tensor/backends.h"
 #include "tensor/core/tensor.h"
+#include "tensor/cuda/cudnn_conv.h"
 #include "tensor/cuda/device.h"
+#include "tensor/kernels/conv.h"
 #include "tests/cuda/runs.h"
+#include "tests/support/numbers.h"
 
 namespace relume::test {
 namespace {
@@ -26,6 +29,7 @@ enum class Mistake {
   lane_outside_of_mask,
   lanes_at_different_operations,
   host_reads_device_memory,
+  wrong_stride,
 };
 
 const std::map<std::string, Mistake>& mistakes() {
@@ -41,6 +45,7 @@ const std::map<std::string, Mistake>& mistakes() {
       {"lane_outside_of_mask", Mistake::lane_outside_of_mask},
       {"lanes_at_different_operations", Mistake::lanes_at_different_operations},
       {"host_reads_device_memory", Mistake::host_reads_device_memory},
+      {"wrong_stride", Mistake::wrong_stride},
   };
   return names;
 }
@@ -74,7 +79,7 @@ static __global__ void sum_blocks(int n, float* out, const float* x, Mistake mis
   if (t == 0) out[blockIdx.x] = sum;
 }
 
-bool all_right(Mistake mistake) {
+bool sums_right(Mistake mistake) {
   std::vector<float> numbers(count);
   for (int i = 0; i < count; ++i) numbers[size_t(i)] = float(i % 17) - 5;
   const Tensor x = Tensor::of(Shape{count}, numbers).to(cuda_device);
@@ -97,6 +102,27 @@ bool all_right(Mistake mistake) {
   return right;
 }
 
+// What cuDNN is told of the rows of a map.
+bool convolution_right(Mistake mistake) {
+  const Tensor x = uniform({1, 4, 5, 3}, 1), w = uniform({2, 3, 3, 3}, 2), expected = Tensor::empty({1, 4, 5, 2});
+  kernels::conv2d_forward.on({})(expected, x, w, {}, kernels::ConvOptions::same(3), {});
+  const Tensor y = Tensor::empty(expected.shape(), DType::f32, cuda_device), x_there = x.to(cuda_device),
+               w_there = w.to(cuda_device);
+  cuda::Convolution c{.pass = cuda::ConvPass::forward,
+                      .type = CUDNN_DATA_FLOAT,
+                      .x = cuda::GraphTensor(x_there),
+                      .w = cuda::GraphTensor(w_there),
+                      .y = cuda::GraphTensor(y),
+                      .stride = {1, 1},
+                      .before = {1, 1},
+                      .after = {1, 1}};
+  if (mistake == Mistake::wrong_stride) c.x.strides[2] -= x.shape(3);
+  cuda::run(c, cuda_device, {x_there.raw(), w_there.raw(), y.raw()});
+  const double error = relative_l2(y.to(Device{}), expected);
+  if (error > 1e-6) std::cout << "the convolution is wrong by " << error << "\n";
+  return error <= 1e-6;
+}
+
 }  // namespace
 }  // namespace relume::test
 
@@ -108,7 +134,7 @@ int main(int argc, char** argv) {
   }
   relume::register_backends();
   try {
-    return relume::test::all_right(found->second) ? 0 : 1;
+    return relume::test::sums_right(found->second) && relume::test::convolution_right(found->second) ? 0 : 1;
   } catch (const relume::sim::Violation& e) {
     std::cout << e.what() << "\n";
     return 1;
