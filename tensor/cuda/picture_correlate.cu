@@ -9,13 +9,15 @@
 namespace relume::cuda {
 namespace {
 
-// A warp makes `tile` neighbouring floats of R rows that lie below each other: a lane has every 32nd, so that what a weight or
-// a pixel is read for stays in registers R or `columns_each` times. Source rows pass through shared memory a few at a time,
-// with as many columns of the kernel as reach no further than `reach` floats.
+// All taps are added up, also of kernels that are nearly a few products of lines: to find those, the host would have to wait
+// for the weights. A warp makes `tile` neighbouring floats of R rows that lie below each other: a lane has every 32nd, so that
+// what a weight or a pixel is read for stays in registers R or `columns_each` times. Source rows pass through shared memory a
+// few at a time, with as many columns of the kernel as reach no further than `reach` floats.
 constexpr int warps = 8, columns_each = 4, tile = columns_each * warp_size;
 constexpr int rows_together = 4, reach = 64;
 
 __device__ inline int64_t reflect_101(int64_t i, int64_t n) {
+  if (i >= 0 && i < n) return i;  // nearly everywhere
   if (n == 1) return 0;
   const int64_t period = 2 * (n - 1);
   i = (i % period + period) % period;
@@ -61,9 +63,14 @@ static __device__ void stage_pixels(float (&to)[rows_together][tile + reach], co
   const int64_t from_row = row + step.top - job.kernel_height / 2;
   const int64_t from = begin + (step.first - job.kernel_width / 2) * job.channels;
   const int count = tile + (step.columns - 1) * int(job.channels);
+  const float* source[rows_together];
+  RELUME_UNROLL
+  for (int s = 0; s < rows_together; ++s) source[s] = x + reflect_101(from_row + s, job.height) * job.length();
   for (int i = int(threadIdx.x) % warp_size; i < count; i += warp_size) {
     const int64_t at = job.reflected(from + i);
-    for (int s = 0; s < step.rows; ++s) to[s][i] = x[reflect_101(from_row + s, job.height) * job.length() + at];
+    RELUME_UNROLL
+    for (int s = 0; s < rows_together; ++s)
+      if (s < step.rows) to[s][i] = source[s][at];
   }
 }
 

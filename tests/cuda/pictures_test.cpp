@@ -7,6 +7,7 @@
 #include <functional>
 #include <sstream>
 
+#include "tensor/cuda/context.h"
 #include "tensor/kernels/picture.h"
 #include "tests/cuda/runs.h"
 #include "tests/support/numbers.h"
@@ -37,7 +38,9 @@ void expect_same(const std::string& what, const Compare& compare, const std::fun
   const std::vector<Tensor> expected = run({});
   std::vector<Tensor> first;
   for_each_run([&](const std::string& name) {
+    const int64_t waits = cuda::host_waits();
     std::vector<Tensor> found = run(cuda_device);
+    EXPECT_EQ(cuda::host_waits(), waits) << what << ": the host waited for the device, " << name;
     for (Tensor& t : found) t = t.to(Device{});
     for (size_t i = 0; i < expected.size(); ++i) {
       compare(found[i], expected[i], what + ", result " + std::to_string(i) + ", " + name);
