@@ -45,7 +45,7 @@ struct PoissonCounts {
   }
 };
 inline constexpr uint64_t all_words = uint64_t(1) << 32;
-// Counts that a word can stand for: 202 at a rate of 256, the highest there is.
+// Words of one rate stand for 204 counts at most, up to the highest rate there is, 256.
 inline constexpr int most_poisson_counts = 256;
 
 }  // namespace relume
