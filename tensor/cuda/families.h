@@ -12,5 +12,10 @@ void register_resample_kernels();
 void register_conv_kernels();
 void register_random_kernels();
 void register_optimizer_kernels();
+void register_picture_correlate_kernels();
+void register_picture_jpeg_kernels();
+void register_picture_noise_kernels();
+void register_picture_resample_kernels();
+void register_picture_sharpen_kernels();
 
 }  // namespace relume::cuda

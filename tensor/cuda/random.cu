@@ -2,20 +2,11 @@
 
 #include "tensor/cuda/families.h"
 #include "tensor/cuda/loops.h"
+#include "tensor/cuda/random_stream.h"
 #include "tensor/scalar/normal.h"
 
 namespace relume::cuda {
 namespace {
-
-// A stream of numbers as a kernel sees it.
-struct Stream {
-  explicit Stream(const RandomKey& k) : key(k.key()), step(k.step), sample(k.sample) {}
-  __device__ std::array<uint32_t, 4> block(int64_t i) const {
-    return philox4x32({uint32_t(uint64_t(i)), uint32_t(uint64_t(i) >> 32), sample, step}, key);
-  }
-  std::array<uint32_t, 2> key;
-  uint32_t step, sample;
-};
 
 struct Uniform {
   float low, range;

@@ -15,6 +15,11 @@ void register_cuda_kernels() {
   cuda::register_conv_kernels();
   cuda::register_random_kernels();
   cuda::register_optimizer_kernels();
+  cuda::register_picture_correlate_kernels();
+  cuda::register_picture_jpeg_kernels();
+  cuda::register_picture_noise_kernels();
+  cuda::register_picture_resample_kernels();
+  cuda::register_picture_sharpen_kernels();
 }
 
 }  // namespace relume
