@@ -8,6 +8,7 @@
 namespace relume::cuda {
 
 inline constexpr int product_side = 4;
+using Quad = Pack<float, product_side>;
 
 template <class I> RELUME_HD inline I whole_quads(I n) { return (n + product_side - 1) / product_side * product_side; }
 
@@ -29,7 +30,7 @@ template <bool turned> struct Factor {
     RELUME_UNROLL
     for (int r = 0; r < product_side; ++r) {
       const int row = turned ? depth + r : index(s, squares, r), column = turned ? s * product_side : depth;
-      const auto quad = *reinterpret_cast<const Pack<float, product_side>*>(&at(row, column));
+      const Quad quad = *reinterpret_cast<const Quad*>(&at(row, column));
       RELUME_UNROLL
       for (int c = 0; c < product_side; ++c) (turned ? to[c][r] : to[r][c]) = quad.at[c];
     }

@@ -14,7 +14,7 @@ constexpr int attention_threads = 128;
 constexpr int row_lanes = 8;          // that share a row of scores
 constexpr int most_queries = 64;      // whose scores are held at a time
 constexpr int64_t most_chunks = 512;  // of windows: what the blocks of one head take
-constexpr int64_t most_shared_bytes = 227 * 1024;
+constexpr size_t most_shared_bytes = 227 * 1024;
 constexpr float no_score = -1e30f;  // of keys behind the last: their probability is 0
 
 // How the map is cut, and where a block holds what. It has one head of one window after another in shared memory: all keys and
@@ -113,7 +113,7 @@ static __device__ void place_tokens(const Plan& p, const Held& held, int64_t w) 
   }
 }
 
-// Copies f(row, column) of N numbers each of the rows and columns up to the next multiples of 4.
+// f(row, column) for every N columns of every row, up to the next multiples of 4.
 template <int N, class F> static __device__ void for_packs(int rows, int columns, F&& f) {
   const int packs = whole_quads(columns) / N;
   for (int item = int(threadIdx.x); item < whole_quads(rows) * packs; item += attention_threads) {
@@ -165,13 +165,16 @@ static __device__ float sum_of_lanes(float x) {
 // Rows of scores become e^(score - the largest of the row); f(row, largest, sum) on one lane.
 template <class F> static __device__ void softmax_rows(Factor<false> scores, int rows, int columns, F&& f) {
   for_rows(rows, [&](int row, int lane) {
-    const auto quad_at = [&](int j) -> auto& { return *reinterpret_cast<Pack<float, 4>*>(&scores.at(row, j)); };
+    const auto quad_at = [&](int j) -> Quad& { return *reinterpret_cast<Quad*>(&scores.at(row, j)); };
+    constexpr int step = row_lanes * product_side;
     float largest = no_score, sum = 0;
-    for (int j = 4 * lane; j < columns; j += 4 * row_lanes)
-      for (const float x : quad_at(j).at) largest = std::max(largest, x);
+    for (int j = lane * product_side; j < columns; j += step) {
+      const Quad quad = quad_at(j);
+      for (const float x : quad.at) largest = std::max(largest, x);
+    }
     largest = over_lanes(largest, [](float a, float b) { return std::max(a, b); });
-    for (int j = 4 * lane; j < columns; j += 4 * row_lanes) {
-      auto quad = quad_at(j);
+    for (int j = lane * product_side; j < columns; j += step) {
+      Quad quad = quad_at(j);
       for (float& x : quad.at) sum += x = math::exp(x - largest);
       quad_at(j) = quad;
     }
@@ -214,34 +217,67 @@ static __global__ void attend_windows(Plan p, Rows<T> y, float* lse, int64_t lse
   }
 }
 
+struct HeldBackward : Held {
+  __device__ explicit HeldBackward(const Plan& p)
+      : Held(p),
+        dout{words + p.dout, p.row_pitch},
+        dk{words + p.dk, p.row_pitch},
+        dv{words + p.dv, p.row_pitch},
+        lse(row_number),
+        mean(words + p.mean),
+        dtable(words + p.dtable) {}
+
+  Factor<false> dout;  // of the tile; then the gradient of its queries
+  Factor<false> dk, dv;
+  float *lse, *mean;  // of the tile's queries
+  float* dtable;      // summed over the windows of the block
+};
+
 // Adds the gradients of the tile's scores to those of the table's rows; every row has its thread.
-static __device__ void add_to_table(const Plan& p, float* dtable, Factor<false> dscores, int first, int rows) {
+static __device__ void add_to_table(const Plan& p, const HeldBackward& held, int first, int rows) {
   for (int bin = int(threadIdx.x); bin < p.bins(); bin += attention_threads) {
     const int y = bin / p.side() - (p.window - 1), x = bin % p.side() - (p.window - 1);  // of the query, seen from the key
-    float sum = dtable[bin];
+    float sum = held.dtable[bin];
     for (int ty = std::max(0, y); ty < std::min(p.window, p.window + y); ++ty)
       for (int tx = std::max(0, x); tx < std::min(p.window, p.window + x); ++tx) {
         const int i = ty * p.window + tx - first;
-        if (i >= 0 && i < rows) sum += dscores.at(i, (ty - y) * p.window + tx - x);
+        if (i >= 0 && i < rows) sum += held.scores.at(i, (ty - y) * p.window + tx - x);
       }
-    dtable[bin] = sum;
+    held.dtable[bin] = sum;
   }
 }
 
 // With s the scores, p = exp(s - lse), o = p v and mean = rowsum(do * o):
 // dv = p^T do, ds = p * (do v^T - mean), dq = scale ds k, dk = scale ds^T q; the table's gradient is ds summed over windows.
+static __device__ void tile_gradients(const Plan& p, const HeldBackward& held, int first, int rows) {
+  const Factor<false> scores = held.scores, dk = held.dk, dv = held.dv;
+  block_product(rows, p.tokens, p.head_dim, held.q, held.k, [&](int i, int j, float product) {
+    const bool inside = i < rows && j < p.tokens;
+    scores.at(i, j) = inside ? math::exp(held.score(first + i, j, product) - held.lse[i]) : 0;
+  });
+  sync_block();
+  block_product(p.tokens, p.head_dim, rows, scores.transposed(), held.dout.transposed(),
+                [&](int j, int c, float value) { dv.at(j, c) = (first == 0 ? 0 : dv.at(j, c)) + value; });
+  sync_block();
+  block_product(rows, p.tokens, p.head_dim, held.dout, held.v,
+                [&](int i, int j, float product) { scores.at(i, j) *= product - held.mean[i]; });
+  sync_block();
+  add_to_table(p, held, first, rows);
+  block_product(p.tokens, p.head_dim, rows, scores.transposed(), held.q.transposed(),
+                [&](int j, int c, float value) { dk.at(j, c) = (first == 0 ? 0 : dk.at(j, c)) + p.scale * value; });
+  block_product(rows, p.head_dim, p.tokens, scores, held.k.transposed(),
+                [&](int i, int c, float value) { held.dout.at(i, c) = p.scale * value; });
+}
+
 // partial [bins, chunks, heads] is what each block gives for the table; it may be null.
 template <int N, class T>
 static __global__ void attend_windows_backward(Plan p, Rows<T> dqkv, float* partial, Rows<T> dy, Rows<T> y, const float* lse,
                                                int64_t lse_pitch, Rows<T> qkv, Rows<T> table) {
-  const Held held(p);
-  const auto rows_at = [&](int64_t word) { return Factor<false>{held.words + word, p.row_pitch}; };
-  const Factor<false> dout = rows_at(p.dout), dk = rows_at(p.dk), dv = rows_at(p.dv);
-  float *const mean = held.words + p.mean, *const dtable = held.words + p.dtable;
+  const HeldBackward held(p);
   const int chunk = int(blockIdx.x) / p.heads, head = int(blockIdx.x) % p.heads;
   const int column = head * p.head_dim, channels = p.heads * p.head_dim;
   load_table(p, held, table, head);
-  for (int bin = int(threadIdx.x); bin < p.bins(); bin += attention_threads) dtable[bin] = 0;
+  for (int bin = int(threadIdx.x); bin < p.bins(); bin += attention_threads) held.dtable[bin] = 0;
   for (int64_t w = chunk; w < p.windows; w += p.chunks) {
     place_tokens(p, held, w);
     sync_block();
@@ -251,55 +287,41 @@ static __global__ void attend_windows_backward(Plan p, Rows<T> dqkv, float* part
       const int rows = std::min(p.tile, p.tokens - first);
       const int64_t* const pixel = held.pixel + first;
       load_rows<N>(held.q, qkv, column, p.head_dim, pixel, rows);
-      load_rows<N>(dout, dy, column, p.head_dim, pixel, rows);
+      load_rows<N>(held.dout, dy, column, p.head_dim, pixel, rows);
       for_rows(rows, [&](int i, int lane) {
         float sum = 0;
         if (i < rows)
           for (int c = lane; c < p.head_dim; c += row_lanes)
             sum = math::fma(get(*dy.at(pixel[i], column + c)), get(*y.at(pixel[i], column + c)), sum);
         sum = sum_of_lanes(sum);
-        if (lane == 0) mean[i] = sum, held.row_number[i] = i < rows ? lse[pixel[i] * lse_pitch + head] : 0;
+        if (lane == 0) held.mean[i] = sum, held.lse[i] = i < rows ? lse[pixel[i] * lse_pitch + head] : 0;
       });
       sync_block();
-      block_product(rows, p.tokens, p.head_dim, held.q, held.k, [&](int i, int j, float product) {
-        const bool inside = i < rows && j < p.tokens;
-        held.scores.at(i, j) = inside ? math::exp(held.score(first + i, j, product) - held.row_number[i]) : 0;
-      });
+      tile_gradients(p, held, first, rows);
       sync_block();
-      block_product(p.tokens, p.head_dim, rows, held.scores.transposed(), dout.transposed(),
-                    [&](int j, int c, float value) { dv.at(j, c) = (first == 0 ? 0 : dv.at(j, c)) + value; });
-      sync_block();
-      block_product(rows, p.tokens, p.head_dim, dout, held.v,
-                    [&](int i, int j, float product) { held.scores.at(i, j) *= product - mean[i]; });
-      sync_block();
-      if (partial) add_to_table(p, dtable, held.scores, first, rows);
-      block_product(p.tokens, p.head_dim, rows, held.scores.transposed(), held.q.transposed(),
-                    [&](int j, int c, float value) { dk.at(j, c) = (first == 0 ? 0 : dk.at(j, c)) + p.scale * value; });
-      block_product(rows, p.head_dim, p.tokens, held.scores, held.k.transposed(),
-                    [&](int i, int c, float value) { dout.at(i, c) = p.scale * value; });
-      sync_block();
-      store_rows<N>(dqkv, column, p.head_dim, pixel, rows, dout);
+      store_rows<N>(dqkv, column, p.head_dim, pixel, rows, held.dout);
       sync_block();  // what was stored is overwritten
     }
-    store_rows<N>(dqkv, channels + column, p.head_dim, held.pixel, p.tokens, dk);
-    store_rows<N>(dqkv, 2 * channels + column, p.head_dim, held.pixel, p.tokens, dv);
+    store_rows<N>(dqkv, channels + column, p.head_dim, held.pixel, p.tokens, held.dk);
+    store_rows<N>(dqkv, 2 * channels + column, p.head_dim, held.pixel, p.tokens, held.dv);
     sync_block();  // the tokens are overwritten
   }
-  if (partial)
-    for (int bin = int(threadIdx.x); bin < p.bins(); bin += attention_threads)
-      partial[(bin * p.chunks + chunk) * p.heads + head] = dtable[bin];
+  if (!partial) return;
+  for (int bin = int(threadIdx.x); bin < p.bins(); bin += attention_threads)
+    partial[(bin * p.chunks + chunk) * p.heads + head] = held.dtable[bin];
 }
 
 // With the largest tile of queries that fits.
 Plan plan_for(const char* name, const Tensor& qkv, const WindowAttentionOptions& o, bool backward) {
+  RELUME_BUG(qkv.shape(3) % (3 * o.heads) == 0 && qkv.shape(1) % o.window == 0 && qkv.shape(2) % o.window == 0, name, " of ",
+             qkv);
   Plan p(qkv, o);
-  for (int tile = std::min(whole_quads(p.tokens), most_queries); tile > 0; tile = tile / 8 * 4) {
-    p.arrange(tile, backward);
-    if (p.bytes() <= most_shared_bytes) return p;
-  }
-  RELUME_CHECK(false, name, ": windows of ", p.window, " x ", p.window, " with ", p.head_dim, " channels a head need ",
-               p.bytes() / 1024 + 1, " KB of the ", most_shared_bytes / 1024, " KB that a block has on ", qkv.device(),
-               "; use smaller windows, or more heads");
+  p.arrange(std::min(whole_quads(p.tokens), most_queries), backward);
+  while (p.bytes() > most_shared_bytes && p.tile > product_side)
+    p.arrange(p.tile / (2 * product_side) * product_side, backward);
+  RELUME_CHECK(p.bytes() <= most_shared_bytes, name, ": windows of ", p.window, " x ", p.window, " with ", p.head_dim,
+               " channels a head need ", p.bytes() / 1024 + 1, " KB of the ", most_shared_bytes / 1024,
+               " KB that a block has on ", qkv.device(), "; use smaller windows, or more heads");
   return p;
 }
 

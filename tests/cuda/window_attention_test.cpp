@@ -124,8 +124,27 @@ TEST_P(CudaWindowAttention, SixteenBitsAreComputedInFloat) {
 INSTANTIATE_TEST_SUITE_P(Windows, CudaWindowAttention, testing::ValuesIn(window_cases()),
                          [](const auto& c) { return c.param.name; });
 
-TEST(CudaWindowAttentionLimits, SaysWhatDoesNotFit) {
-  if (const std::string why = why_no_device(); !why.empty()) GTEST_SKIP() << why;
+class CudaWindowAttentionOptions : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string why = why_no_device(); !why.empty()) GTEST_SKIP() << why;
+  }
+};
+
+TEST_F(CudaWindowAttentionOptions, WhatIsNotWantedIsUndefined) {
+  const Problem host(window_cases()[1], DType::f32);
+  for_each_run([&](const std::string& run) {
+    const auto place = [](const Tensor& t) { return t.to(cuda_device); };
+    const Problem all = host.with(place), some = host.with(place);
+    all.device();
+    cuda::window_attention_forward(some.y, {}, some.qkv, some.table, some.options);
+    cuda::window_attention_backward(some.dqkv, {}, some.dy, all.y, all.lse, some.qkv, some.table, some.options);
+    EXPECT_TRUE(same_bits(some.y.to(Device{}), all.y.to(Device{}))) << run;
+    EXPECT_TRUE(same_bits(some.dqkv.to(Device{}), all.dqkv.to(Device{}))) << run;
+  });
+}
+
+TEST_F(CudaWindowAttentionOptions, SaysWhatDoesNotFit) {
   const Problem host({"wide", 1, 8, 8, 1, 1024, 8, 0}, DType::f32);
   const Problem p = host.with([](const Tensor& t) { return t.to(cuda_device); });
   std::string text;
