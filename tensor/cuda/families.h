@@ -10,6 +10,7 @@ void register_reduce_kernels();
 void register_norm_kernels();
 void register_resample_kernels();
 void register_conv_kernels();
+void register_attention_kernels();
 void register_random_kernels();
 void register_optimizer_kernels();
 void register_picture_correlate_kernels();

@@ -84,7 +84,7 @@ OpCase attention_case(const std::string& name, const Shape& map, WindowAttention
   c.run = [options, bias, sample_scale](const Inputs& in) {
     return residual_window_attention(
         in[0], {{in[1], in[2], 1e-5}, in[3], bias ? in[6] : Tensor(), in[4], in[5], bias ? in[7] : Tensor(), options},
-        sample_scale);
+        sample_scale ? sample_scale.to(in[0].device()) : Tensor());
   };
   c.flops = 8.0 * double(map.numel() * channels) + 4.0 * double(map.numel()) * options.window * options.window;
   return c;
