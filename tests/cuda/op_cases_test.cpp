@@ -19,16 +19,12 @@ namespace {
 
 // Operations that have no CUDA kernel yet, and the slots that they wait for.
 const std::set<std::string>& later_operations() {
-  static const std::set<std::string> names{"conv2d", "linear", "residual_mlp", "residual_window_attention"};
+  static const std::set<std::string> names{"conv2d", "residual_window_attention"};
   return names;
 }
 const std::set<std::string>& later_slots() {
   static const std::set<std::string> names{"residual_window_attention_forward",
                                            "residual_window_attention_backward",
-                                           "linear_forward",
-                                           "linear_backward",
-                                           "residual_mlp_forward",
-                                           "residual_mlp_backward",
                                            "conv2d_forward",
                                            "conv2d_backward_data",
                                            "conv2d_backward_weight",
