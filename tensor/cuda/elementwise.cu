@@ -66,10 +66,6 @@ void add_rows(const Tensor& out, const Tensor& x, const Tensor& table) {
   });
 }
 
-template <class T> struct RowValue {
-  Rows<T> x;
-  __device__ float operator()(int64_t row, int64_t column) const { return get(*x.at(row, column)); }
-};
 void sum_rows(const Tensor& table, const Tensor& x) {
   visit_float("sum_rows", x, [&]<class T>() { sum_over_rows<T>("sum_rows", table, x.rows(), RowValue<T>{Rows<T>(x)}); });
 }

@@ -42,6 +42,14 @@ template <class T> struct Rows {
   int64_t pitch;
 };
 
+// The same of a tensor that may be undefined: data is null then.
+template <class T> struct MaybeRows {
+  explicit MaybeRows(const Tensor& t) : data(t ? t.data<T>() : nullptr), pitch(t ? t.pitch() : 0) {}
+  __device__ T* at(int64_t row, int64_t column) const { return data + row * pitch + column; }
+  T* data;
+  int64_t pitch;
+};
+
 // Whether packs of N elements lie on their boundaries in every row.
 template <class T, int N> bool packs_fit(const Tensor& t, bool one_row) {
   return reinterpret_cast<uintptr_t>(t.raw()) % (sizeof(T) * N) == 0 && (one_row || t.pitch() % N == 0);

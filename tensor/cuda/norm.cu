@@ -1,8 +1,9 @@
-#include "tensor/kernels/norm.h"
+#include "tensor/cuda/norm.h"
 
 #include "tensor/cuda/families.h"
 #include "tensor/cuda/loops.h"
 #include "tensor/cuda/row_sums.h"
+#include "tensor/kernels/norm.h"
 #include "tensor/scalar/math.h"
 
 namespace relume::cuda {
@@ -56,10 +57,11 @@ static __global__ void norm_rows(int64_t rows, int64_t columns, Rows<T> y, float
   }
 }
 
-// dx, and in partial [chunks, 2, columns] what each block's rows give for the weight and the bias; either may be null.
+// dx plus what is added to it, and in partial [chunks, 2, columns] what each block's rows give for the weight and the bias; each may
+// be null.
 template <int held, class T>
-static __global__ void norm_rows_backward(int64_t rows, int64_t columns, T* dx, int64_t dx_pitch, float* partial, Rows<T> dy, Rows<T> x,
-                                          const float* stats, const T* weight) {
+static __global__ void norm_rows_backward(int64_t rows, int64_t columns, MaybeRows<T> dx, MaybeRows<T> added, float* partial,
+                                          Rows<T> dy, Rows<T> x, const float* stats, const T* weight) {
   float dw[held > 0 ? held : 1] = {}, db[held > 0 ? held : 1] = {};
   const int warp = int(threadIdx.x) / warp_size;
   const int64_t first = int64_t(blockIdx.x) * terms_each, end = std::min(rows, first + terms_each);
@@ -72,11 +74,12 @@ static __global__ void norm_rows_backward(int64_t rows, int64_t columns, T* dx, 
       sum += scaled, product = math::fma(scaled, normal, product);
       if constexpr (held > 0) dw[k] = math::fma(g(k, c), normal, dw[k]), db[k] += g(k, c);
     });
-    if (!dx) continue;
+    if (!dx.data) continue;
     sum = warp_sum(sum) / float(columns), product = warp_sum(product) / float(columns);
     for_lane<held>(columns, [&](int k, int64_t c) {
       const float normal = (row(k, c) - mean) * rstd;
-      put(dx[r * dx_pitch + c], rstd * (g(k, c) * get(weight[c]) - sum - normal * product));
+      const float gradient = rstd * (g(k, c) * get(weight[c]) - sum - normal * product);
+      put(*dx.at(r, c), added.data ? gradient + get(*added.at(r, c)) : gradient);
     });
   }
   if constexpr (held > 0) {
@@ -108,17 +111,6 @@ template <int most, class F> void with_held(int64_t columns, F&& f) {
   f(std::integral_constant<int, 0>{});
 }
 
-void layer_norm_forward(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-  if (x.numel() == 0) return;
-  visit_float("layer_norm_forward", x, [&]<class T>() {
-    with_held<most_held>(columns_of(x), [&](auto held) {
-      launch("layer_norm_forward", norm_rows<decltype(held)::value, T>, loop_grid(x.rows() * warp_size, x.device()), row_threads, 0,
-             stream(x.device()), x.rows(), columns_of(x), Rows<T>(y), stats ? stats.data<float>() : nullptr, Rows<T>(x),
-             weight.data<T>(), bias.data<T>(), float(eps));
-    });
-  });
-}
-
 template <class T> struct WeightTerm {
   Rows<T> dy, x;
   const float* stats;
@@ -126,15 +118,11 @@ template <class T> struct WeightTerm {
     return get(*dy.at(row, column)) * ((get(*x.at(row, column)) - stats[2 * row]) * stats[2 * row + 1]);
   }
 };
-template <class T> struct BiasTerm {
-  Rows<T> dy;
-  __device__ float operator()(int64_t row, int64_t column) const { return get(*dy.at(row, column)); }
-};
 
 // One pass gives everything where rows are held; wider rows are read again for the weight and the bias.
-template <class T, int held> void norm_backward(const Tensor& dx, const Tensor& dweight, const Tensor& dbias, const Tensor& dy,
-                                                const Tensor& x, const Tensor& stats, const Tensor& weight) {
-  const char* const name = "layer_norm_backward";
+template <class T, int held>
+void norm_backward(const char* name, const Tensor& dx, const Tensor& dweight, const Tensor& dbias, const Tensor& dy, const Tensor& x,
+                   const Tensor& stats, const Tensor& weight, const Tensor& added) {
   const int64_t columns = columns_of(x), chunks = (x.rows() + terms_each - 1) / terms_each;
   const bool together = held > 0 && (dweight || dbias);
   const Storage partial(x.device(), together ? chunks * 2 * columns * int64_t(sizeof(float)) : 0, MemoryUse::scratch);
@@ -142,24 +130,46 @@ template <class T, int held> void norm_backward(const Tensor& dx, const Tensor& 
   if (dx || together)
     launch(name, norm_rows_backward<held, T>, dim3(unsigned(chunks)), row_threads,
            together ? size_t(rows_together * 2 * columns) * sizeof(float) : 0, stream(x.device()), x.rows(), columns,
-           dx ? dx.data<T>() : nullptr, dx ? dx.pitch() : 0, sums, Rows<T>(dy), Rows<T>(x), stats.data<float>(), weight.data<T>());
+           MaybeRows<T>(dx), MaybeRows<T>(added), sums, Rows<T>(dy), Rows<T>(x), stats.data<float>(), weight.data<T>());
   if (together) {
     if (dweight) total_of_chunks<T>(name, dweight, chunks, sums, 2 * columns);
     if (dbias) total_of_chunks<T>(name, dbias, chunks, sums + columns, 2 * columns);
   } else {
     if (dweight) sum_over_rows<T>(name, dweight, x.rows(), WeightTerm<T>{Rows<T>(dy), Rows<T>(x), stats.data<float>()});
-    if (dbias) sum_over_rows<T>(name, dbias, x.rows(), BiasTerm<T>{Rows<T>(dy)});
+    if (dbias) sum_over_rows<T>(name, dbias, x.rows(), RowValue<T>{Rows<T>(dy)});
   }
 }
 
+void layer_norm_forward(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  normalise("layer_norm_forward", y, stats, x, weight, bias, eps);
+}
 void layer_norm_backward(const Tensor& dx, const Tensor& dweight, const Tensor& dbias, const Tensor& dy, const Tensor& x,
                          const Tensor& stats, const Tensor& weight) {
-  visit_float("layer_norm_backward", x, [&]<class T>() {
-    with_held<most_held_backward>(columns_of(x), [&](auto held) { norm_backward<T, decltype(held)::value>(dx, dweight, dbias, dy, x, stats, weight); });
-  });
+  normalise_backward("layer_norm_backward", dx, dweight, dbias, dy, x, stats, weight, {});
 }
 
 }  // namespace
+
+void normalise(const char* name, const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor& weight, const Tensor& bias,
+               double eps) {
+  if (x.numel() == 0) return;
+  visit_float(name, x, [&]<class T>() {
+    with_held<most_held>(columns_of(x), [&](auto held) {
+      launch(name, norm_rows<decltype(held)::value, T>, loop_grid(x.rows() * warp_size, x.device()), row_threads, 0, stream(x.device()),
+             x.rows(), columns_of(x), Rows<T>(y), stats ? stats.data<float>() : nullptr, Rows<T>(x), weight.data<T>(), bias.data<T>(),
+             float(eps));
+    });
+  });
+}
+
+void normalise_backward(const char* name, const Tensor& dx, const Tensor& dweight, const Tensor& dbias, const Tensor& dy,
+                        const Tensor& x, const Tensor& stats, const Tensor& weight, const Tensor& added) {
+  visit_float(name, x, [&]<class T>() {
+    with_held<most_held_backward>(columns_of(x), [&](auto held) {
+      norm_backward<T, decltype(held)::value>(name, dx, dweight, dbias, dy, x, stats, weight, added);
+    });
+  });
+}
 
 void register_norm_kernels() {
   kernels::layer_norm_forward.set(DeviceKind::cuda, layer_norm_forward);

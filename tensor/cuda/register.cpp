@@ -10,7 +10,9 @@ void register_cuda_kernels() {
   cuda::register_memory_kernels();
   cuda::register_elementwise_kernels();
   cuda::register_reduce_kernels();
+  cuda::register_attention_kernels();
   cuda::register_norm_kernels();
+  cuda::register_matmul_kernels();
   cuda::register_resample_kernels();
   cuda::register_conv_kernels();
   cuda::register_random_kernels();

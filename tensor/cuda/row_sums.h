@@ -50,6 +50,12 @@ template <class T> void total_of_chunks(const char* name, const Tensor& table, i
          columns_of(table), chunks, step, rows, partial);
 }
 
+// For the sum of the rows themselves.
+template <class T> struct RowValue {
+  Rows<T> x;
+  __device__ float operator()(int64_t row, int64_t column) const { return get(*x.at(row, column)); }
+};
+
 // table[t, c] = the sum of f(row, c) over all rows with row mod R = t; R the rows of the table.
 template <class T, class F> void sum_over_rows(const char* name, const Tensor& table, int64_t rows, F f) {
   const int64_t columns = columns_of(table), period = table.rows();

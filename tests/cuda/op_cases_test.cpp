@@ -6,7 +6,6 @@
 
 #include <cstring>
 #include <map>
-#include <set>
 
 #include "autograd/graph.h"
 #include "tensor/kernels/all.h"
@@ -17,20 +16,6 @@
 namespace relume::test {
 namespace {
 
-// Operations that have no CUDA kernel yet, and the slots that they wait for.
-const std::set<std::string>& later_operations() {
-  static const std::set<std::string> names{"linear", "residual_mlp", "residual_window_attention"};
-  return names;
-}
-const std::set<std::string>& later_slots() {
-  static const std::set<std::string> names{"residual_window_attention_forward",
-                                           "residual_window_attention_backward",
-                                           "linear_forward",
-                                           "linear_backward",
-                                           "residual_mlp_forward",
-                                           "residual_mlp_backward"};
-  return names;
-}
 // Slots that no differentiable operation uses, with the test of each in this folder.
 const std::map<std::string, std::string>& tested_elsewhere() {
   static const std::map<std::string, std::string> slots{{"fill_uniform", "same_as_cpu_test.cpp"},
@@ -50,13 +35,6 @@ const std::map<std::string, std::string>& tested_elsewhere() {
                                                         {"sharpen_blend", "pictures_test.cpp"},
                                                         {"transfer", "every test"}};
   return slots;
-}
-
-std::vector<OpCase> cuda_cases() {
-  std::vector<OpCase> cases;
-  for (const OpCase& c : op_cases())
-    if (!later_operations().contains(c.name.substr(0, c.name.find('/')))) cases.push_back(c);
-  return cases;
 }
 
 class CudaOpCases : public testing::TestWithParam<OpCase> {
@@ -150,18 +128,17 @@ TEST(CudaCoverage, EverySlotHasAKernelThatATestReaches) {
   if (const std::string why = why_no_device(); !why.empty()) GTEST_SKIP() << why;
   std::map<std::string, uint64_t> before;
   kernels::for_each_slot([&](const auto& slot) { before[slot.name()] = slot.calls(); });
-  for (const OpCase& c : cuda_cases()) run(c, on_device(inputs_of(c, DType::f32)));
+  for (const OpCase& c : op_cases()) run(c, on_device(inputs_of(c, DType::f32)));
   kernels::for_each_slot([&](const auto& slot) {
     const std::string name = slot.name();
-    const bool has = slot.has(DeviceKind::cuda);
-    EXPECT_NE(has, later_slots().contains(name)) << name << (has ? " is not missing any more" : " has no CUDA kernel");
-    if (has && !tested_elsewhere().contains(name)) {
+    EXPECT_TRUE(slot.has(DeviceKind::cuda)) << name << " has no CUDA kernel";
+    if (!tested_elsewhere().contains(name)) {
       EXPECT_GT(slot.calls(), before[name]) << name << " is used by no case: add one to tests/support/op_cases.cpp";
     }
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Op, CudaOpCases, testing::ValuesIn(cuda_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(Op, CudaOpCases, testing::ValuesIn(op_cases()), case_name);
 
 }  // namespace
 }  // namespace relume::test

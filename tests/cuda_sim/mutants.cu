@@ -8,6 +8,7 @@
 
 #include "tensor/backends.h"
 #include "tensor/core/tensor.h"
+#include "tensor/cuda/cublaslt.h"
 #include "tensor/cuda/cudnn_conv.h"
 #include "tensor/cuda/device.h"
 #include "tensor/kernels/conv.h"
@@ -30,6 +31,8 @@ enum class Mistake {
   lanes_at_different_operations,
   host_reads_device_memory,
   wrong_stride,
+  wrong_leading_dimension,
+  wrong_transpose,
 };
 
 const std::map<std::string, Mistake>& mistakes() {
@@ -46,6 +49,8 @@ const std::map<std::string, Mistake>& mistakes() {
       {"lanes_at_different_operations", Mistake::lanes_at_different_operations},
       {"host_reads_device_memory", Mistake::host_reads_device_memory},
       {"wrong_stride", Mistake::wrong_stride},
+      {"wrong_leading_dimension", Mistake::wrong_leading_dimension},
+      {"wrong_transpose", Mistake::wrong_transpose},
   };
   return names;
 }
@@ -123,6 +128,35 @@ bool convolution_right(Mistake mistake) {
   return error <= 1e-6;
 }
 
+// out = left right^T of square matrices, left's rows one pitch apart, from descriptors as tensor/cuda/cublaslt.cpp makes them.
+bool product_right(Mistake mistake) {
+  constexpr int64_t n = 5, pitch = n + 3;
+  std::vector<float> l(n * pitch), r(n * n);
+  for (size_t i = 0; i < l.size(); ++i) l[i] = float(i % 7) - 2;
+  for (size_t i = 0; i < r.size(); ++i) r[i] = float(i % 11) - 3;
+  const Tensor left = Tensor::of(Shape{n, pitch}, l).to(cuda_device), right = Tensor::of(Shape{n, n}, r).to(cuda_device);
+  const Tensor out = Tensor::zeros({n, n}, DType::f32, cuda_device);
+  const auto square = [](int64_t from_row_to_row) { return cuda::matrix_layout(DType::f32, n, n, from_row_to_row); };
+  const cuda::MatrixLayout a = square(n), b = square(mistake == Mistake::wrong_leading_dimension ? n : pitch), d = square(n);
+  const cuda::MatmulOperation operation = cuda::matmul_operation(mistake != Mistake::wrong_transpose, false, nullptr);
+  const float alpha = 1, beta = 0;
+  cuda::check(cublasLtMatmul(cuda::cublaslt_handle(cuda_device), operation.get(), &alpha, right.raw(), a.get(), left.raw(), b.get(),
+                             &beta, out.raw(), d.get(), out.raw(), d.get(), nullptr, nullptr, 0, cuda::stream(cuda_device)),
+              "cublasLtMatmul");
+  const Tensor product = out.to(Device{});
+  bool right_numbers = true;
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < n; ++j) {
+      float expected = 0;
+      for (int64_t k = 0; k < n; ++k) expected += l[size_t(i * pitch + k)] * r[size_t(j * n + k)];
+      right_numbers &= product.data<float>()[i * n + j] == expected;
+    }
+  if (!right_numbers) std::cout << "the product is wrong\n";
+  return right_numbers;
+}
+
+bool all_right(Mistake mistake) { return sums_right(mistake) && convolution_right(mistake) && product_right(mistake); }
+
 }  // namespace
 }  // namespace relume::test
 
@@ -134,7 +168,7 @@ int main(int argc, char** argv) {
   }
   relume::register_backends();
   try {
-    return relume::test::sums_right(found->second) && relume::test::convolution_right(found->second) ? 0 : 1;
+    return relume::test::all_right(found->second) ? 0 : 1;
   } catch (const relume::sim::Violation& e) {
     std::cout << e.what() << "\n";
     return 1;
