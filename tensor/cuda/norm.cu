@@ -57,11 +57,11 @@ static __global__ void norm_rows(int64_t rows, int64_t columns, Rows<T> y, float
   }
 }
 
-// dx plus what is added to it, and in partial [chunks, 2, columns] what each block's rows give for the weight and the bias; each may
-// be null.
-template <int held, class T>
-static __global__ void norm_rows_backward(int64_t rows, int64_t columns, MaybeRows<T> dx, MaybeRows<T> added, float* partial,
-                                          Rows<T> dy, Rows<T> x, const float* stats, const T* weight) {
+// dx plus what is added to it, and in partial [chunks, 2, columns] what each block's rows give for the weight and the bias;
+// each may be null.
+template <int held, class T> static __global__ void norm_rows_backward(int64_t rows, int64_t columns, MaybeRows<T> dx,
+                                                                       MaybeRows<T> added, float* partial, Rows<T> dy,
+                                                                       Rows<T> x, const float* stats, const T* weight) {
   float dw[held > 0 ? held : 1] = {}, db[held > 0 ? held : 1] = {};
   const int warp = int(threadIdx.x) / warp_size;
   const int64_t first = int64_t(blockIdx.x) * terms_each, end = std::min(rows, first + terms_each);
@@ -120,14 +120,14 @@ template <class T> struct WeightTerm {
 };
 
 // One pass gives everything where rows are held; wider rows are read again for the weight and the bias.
-template <class T, int held>
-void norm_backward(const char* name, const Tensor& dx, const Tensor& dweight, const Tensor& dbias, const Tensor& dy, const Tensor& x,
-                   const Tensor& stats, const Tensor& weight, const Tensor& added) {
+template <class T, int held> void norm_backward(const char* name, const Tensor& dx, const Tensor& dweight, const Tensor& dbias,
+                                                const Tensor& dy, const Tensor& x, const Tensor& stats, const Tensor& weight,
+                                                const Tensor& added) {
   const int64_t columns = columns_of(x), chunks = (x.rows() + terms_each - 1) / terms_each;
   const bool together = held > 0 && (dweight || dbias);
   const Storage partial(x.device(), together ? chunks * 2 * columns * int64_t(sizeof(float)) : 0, MemoryUse::scratch);
   auto* const sums = together ? static_cast<float*>(partial.data()) : nullptr;
-  if (dx || together)
+  if (x.numel() > 0 && (dx || together))
     launch(name, norm_rows_backward<held, T>, dim3(unsigned(chunks)), row_threads,
            together ? size_t(rows_together * 2 * columns) * sizeof(float) : 0, stream(x.device()), x.rows(), columns,
            MaybeRows<T>(dx), MaybeRows<T>(added), sums, Rows<T>(dy), Rows<T>(x), stats.data<float>(), weight.data<T>());
@@ -140,7 +140,8 @@ void norm_backward(const char* name, const Tensor& dx, const Tensor& dweight, co
   }
 }
 
-void layer_norm_forward(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+void layer_norm_forward(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                        double eps) {
   normalise("layer_norm_forward", y, stats, x, weight, bias, eps);
 }
 void layer_norm_backward(const Tensor& dx, const Tensor& dweight, const Tensor& dbias, const Tensor& dy, const Tensor& x,
@@ -150,14 +151,14 @@ void layer_norm_backward(const Tensor& dx, const Tensor& dweight, const Tensor& 
 
 }  // namespace
 
-void normalise(const char* name, const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor& weight, const Tensor& bias,
-               double eps) {
+void normalise(const char* name, const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor& weight,
+               const Tensor& bias, double eps) {
   if (x.numel() == 0) return;
   visit_float(name, x, [&]<class T>() {
     with_held<most_held>(columns_of(x), [&](auto held) {
-      launch(name, norm_rows<decltype(held)::value, T>, loop_grid(x.rows() * warp_size, x.device()), row_threads, 0, stream(x.device()),
-             x.rows(), columns_of(x), Rows<T>(y), stats ? stats.data<float>() : nullptr, Rows<T>(x), weight.data<T>(), bias.data<T>(),
-             float(eps));
+      launch(name, norm_rows<decltype(held)::value, T>, loop_grid(x.rows() * warp_size, x.device()), row_threads, 0,
+             stream(x.device()), x.rows(), columns_of(x), Rows<T>(y), stats ? stats.data<float>() : nullptr, Rows<T>(x),
+             weight.data<T>(), bias.data<T>(), float(eps));
     });
   });
 }

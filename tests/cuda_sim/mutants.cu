@@ -140,9 +140,10 @@ bool product_right(Mistake mistake) {
   const cuda::MatrixLayout a = square(n), b = square(mistake == Mistake::wrong_leading_dimension ? n : pitch), d = square(n);
   const cuda::MatmulOperation operation = cuda::matmul_operation(mistake != Mistake::wrong_transpose, false, nullptr);
   const float alpha = 1, beta = 0;
-  cuda::check(cublasLtMatmul(cuda::cublaslt_handle(cuda_device), operation.get(), &alpha, right.raw(), a.get(), left.raw(), b.get(),
-                             &beta, out.raw(), d.get(), out.raw(), d.get(), nullptr, nullptr, 0, cuda::stream(cuda_device)),
-              "cublasLtMatmul");
+  cuda::check(
+      cublasLtMatmul(cuda::cublaslt_handle(cuda_device), operation.get(), &alpha, right.raw(), a.get(), left.raw(), b.get(),
+                     &beta, out.raw(), d.get(), out.raw(), d.get(), nullptr, nullptr, 0, cuda::stream(cuda_device)),
+      "cublasLtMatmul");
   const Tensor product = out.to(Device{});
   bool right_numbers = true;
   for (int64_t i = 0; i < n; ++i)
