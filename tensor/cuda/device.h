@@ -21,8 +21,8 @@
 
 // One variable of shared memory: RELUME_SHARED(sums, float[32]); its contents are undefined until they are written.
 #ifdef RELUME_CUDA_SIM
-#define RELUME_SHARED(name, ...)                     \
-  static const char name##_key = 0;                  \
+#define RELUME_SHARED(name, ...)                         \
+  static const char name##_key = 0;                      \
   using name##_type = ::relume::cuda::Same<__VA_ARGS__>; \
   auto& name = *static_cast<name##_type*>(::relume::sim::static_shared_memory(&name##_key, sizeof(name##_type), 16))
 #else
@@ -83,9 +83,7 @@ template <class T> inline T exchange(uint32_t mask, T mine, int from, const sim:
       place);
   return own.got;
 }
-inline int lane_of_thread() {
-  return int((threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % warp_size);
-}
+inline int lane_of_thread() { return int((threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % warp_size); }
 }  // namespace detail
 #endif
 
@@ -155,12 +153,11 @@ template <int threads, class T> __device__ inline T block_sum(T x) {
   return total;
 }
 
-// ---- Launching ------------------------------------------------------------------------------------------------------------------
+// ---- Launching -------------------------------------------------------------------------------------------------------------
 
 // Runs the kernel on the stream; arguments are converted to the kernel's parameters.
-template <class... P, class... A>
-void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
-            [[maybe_unused]] cudaStream_t stream, A&&... args) {
+template <class... P, class... A> void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block,
+                                              size_t shared_bytes, [[maybe_unused]] cudaStream_t stream, A&&... args) {
 #ifdef RELUME_CUDA_SIM
   sim::launch(name, grid, block, shared_bytes, [&] { kernel(P(args)...); });
 #else

@@ -52,7 +52,8 @@ void multiply(const Tensor& out, const Tensor& x, const Tensor& y) {
   visit_float("multiply", x, [&]<class T>() { for_elements<T>("multiply", Product{}, out, x, y); });
 }
 
-template <class T> static __global__ void add_table(int64_t rows, int64_t columns, int64_t period, Rows<T> out, Rows<T> x, Rows<T> table) {
+template <class T>
+static __global__ void add_table(int64_t rows, int64_t columns, int64_t period, Rows<T> out, Rows<T> x, Rows<T> table) {
   for_each_item(rows * columns, [&](int64_t i) {
     const int64_t row = i / columns, column = i - row * columns;
     put(*out.at(row, column), get(*x.at(row, column)) + get(*table.at(row % period, column)));
@@ -61,8 +62,8 @@ template <class T> static __global__ void add_table(int64_t rows, int64_t column
 void add_rows(const Tensor& out, const Tensor& x, const Tensor& table) {
   if (x.numel() == 0) return;
   visit_float("add_rows", x, [&]<class T>() {
-    launch("add_rows", add_table<T>, loop_grid(x.numel(), x.device()), loop_threads, 0, stream(x.device()), x.rows(), columns_of(x),
-           table.rows(), Rows<T>(out), Rows<T>(x), Rows<T>(table));
+    launch("add_rows", add_table<T>, loop_grid(x.numel(), x.device()), loop_threads, 0, stream(x.device()), x.rows(),
+           columns_of(x), table.rows(), Rows<T>(out), Rows<T>(x), Rows<T>(table));
   });
 }
 
@@ -72,7 +73,9 @@ void sum_rows(const Tensor& table, const Tensor& x) {
 
 // Some channels' constants, handed over with the launch.
 constexpr int channels_together = 64;
-struct ChannelConstants { float scale[channels_together], shift[channels_together]; };
+struct ChannelConstants {
+  float scale[channels_together], shift[channels_together];
+};
 
 template <class T>
 static __global__ void affine(int64_t rows, int first, int channels, Rows<T> out, Rows<T> x, ChannelConstants constants) {
@@ -93,8 +96,8 @@ void channel_affine(const Tensor& out, const Tensor& x, const Tensor& scale, con
         constants.scale[c] = float(scale.data<double>()[first + c]);
         constants.shift[c] = shift ? float(shift.data<double>()[first + c]) : 0;
       }
-      launch("channel_affine", affine<T>, loop_grid(x.rows() * channels, x.device()), loop_threads, 0, stream(x.device()), x.rows(),
-             first, channels, Rows<T>(out), Rows<T>(x), constants);
+      launch("channel_affine", affine<T>, loop_grid(x.rows() * channels, x.device()), loop_threads, 0, stream(x.device()),
+             x.rows(), first, channels, Rows<T>(out), Rows<T>(x), constants);
     }
   });
 }

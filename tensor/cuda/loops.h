@@ -1,5 +1,5 @@
-// Pointwise loops of the device: 16-bit elements widened to float, 16 bytes at a time where rows allow it, rows one pitch apart,
-// 64-bit indices.
+// Pointwise loops of the device: 16-bit elements widened to float, 16 bytes at a time where rows allow it, rows one pitch
+// apart, 64-bit indices.
 #pragma once
 
 #include <algorithm>
@@ -98,8 +98,9 @@ template <class T, class F, class... In> void for_elements(const char* name, F f
   const bool packed = packs_fit<T, N>(out, one_row) && (packs_fit<T, N>(in, one_row) && ...);
   const auto run = [&](auto width) {
     constexpr int n = decltype(width)::value;
-    launch(name, pointwise<n, T, F, std::conditional_t<true, Rows<T>, In>...>, loop_grid(rows * ((columns + n - 1) / n), out.device()),
-           loop_threads, 0, stream(out.device()), rows, columns, Rows<T>(out), f, Rows<T>(in)...);
+    launch(name, pointwise<n, T, F, std::conditional_t<true, Rows<T>, In>...>,
+           loop_grid(rows * ((columns + n - 1) / n), out.device()), loop_threads, 0, stream(out.device()), rows, columns,
+           Rows<T>(out), f, Rows<T>(in)...);
   };
   packed ? run(std::integral_constant<int, N>{}) : run(std::integral_constant<int, 1>{});
 }

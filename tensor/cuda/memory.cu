@@ -32,9 +32,10 @@ void copy_bytes(const Tensor& out, const Tensor& x) {
   const auto size = size_t(size_of(x.dtype()));
   const cudaStream_t on = stream(out.device());
   if (out.is_dense() && x.is_dense())
-    return check(cudaMemcpyAsync(out.raw(), x.raw(), size_t(x.numel()) * size, cudaMemcpyDeviceToDevice, on), "cudaMemcpyAsync");
-  check(cudaMemcpy2DAsync(out.raw(), size_t(out.pitch()) * size, x.raw(), size_t(x.pitch()) * size, size_t(columns_of(x)) * size,
-                          size_t(x.rows()), cudaMemcpyDeviceToDevice, on),
+    return check(cudaMemcpyAsync(out.raw(), x.raw(), size_t(x.numel()) * size, cudaMemcpyDeviceToDevice, on),
+                 "cudaMemcpyAsync");
+  check(cudaMemcpy2DAsync(out.raw(), size_t(out.pitch()) * size, x.raw(), size_t(x.pitch()) * size,
+                          size_t(columns_of(x)) * size, size_t(x.rows()), cudaMemcpyDeviceToDevice, on),
         "cudaMemcpy2DAsync");
 }
 
@@ -73,7 +74,9 @@ void transfer(const Tensor& out, const Tensor& x) {
   if (x.numel() == 0) return;
   const bool to_device = out.device().kind == DeviceKind::cuda, from_device = x.device().kind == DeviceKind::cuda;
   const cudaStream_t on = stream(to_device ? out.device() : x.device());
-  const cudaMemcpyKind kind = !to_device ? cudaMemcpyDeviceToHost : from_device ? cudaMemcpyDeviceToDevice : cudaMemcpyHostToDevice;
+  const cudaMemcpyKind kind = !to_device    ? cudaMemcpyDeviceToHost
+                              : from_device ? cudaMemcpyDeviceToDevice
+                                            : cudaMemcpyHostToDevice;
   check(cudaMemcpyAsync(out.raw(), x.raw(), size_t(x.numel() * size_of(x.dtype())), kind, on), "cudaMemcpyAsync");
   if (!to_device) wait_for(on);
 }

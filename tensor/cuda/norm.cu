@@ -9,8 +9,8 @@
 namespace relume::cuda {
 namespace {
 
-// A warp takes a row. Where a row has no more than 32 * held columns its lanes hold it in registers, and memory is read once; held =
-// 0 reads it again for each step.
+// A warp takes a row. Where a row has no more than 32 * held columns its lanes hold it in registers, and memory is read once;
+// held = 0 reads it again for each step.
 constexpr int row_threads = 256, rows_together = row_threads / warp_size;
 constexpr int most_held = 40, most_held_backward = 20;  // 1280 and 640 columns; more would spill
 
@@ -41,10 +41,10 @@ template <int held, class T> struct Row {
   float values[held > 0 ? held : 1];
 };
 
-template <int held, class T>
-static __global__ void norm_rows(int64_t rows, int64_t columns, Rows<T> y, float* stats, Rows<T> x, const T* weight, const T* bias,
-                                 float eps) {
-  for (int64_t r = int64_t(blockIdx.x) * rows_together + threadIdx.x / warp_size; r < rows; r += int64_t(gridDim.x) * rows_together) {
+template <int held, class T> static __global__ void norm_rows(int64_t rows, int64_t columns, Rows<T> y, float* stats, Rows<T> x,
+                                                              const T* weight, const T* bias, float eps) {
+  for (int64_t r = int64_t(blockIdx.x) * rows_together + threadIdx.x / warp_size; r < rows;
+       r += int64_t(gridDim.x) * rows_together) {
     const Row<held, T> row(x.at(r, 0), columns);
     float sum = 0, squares = 0;
     for_lane<held>(columns, [&](int k, int64_t c) { sum += row(k, c); });
@@ -52,7 +52,8 @@ static __global__ void norm_rows(int64_t rows, int64_t columns, Rows<T> y, float
     for_lane<held>(columns, [&](int k, int64_t c) { squares = math::fma(row(k, c) - mean, row(k, c) - mean, squares); });
     const float rstd = 1 / math::sqrt(warp_sum(squares) / float(columns) + eps);
     T* const to = y.at(r, 0);
-    for_lane<held>(columns, [&](int k, int64_t c) { put(to[c], math::fma((row(k, c) - mean) * rstd, get(weight[c]), get(bias[c]))); });
+    for_lane<held>(columns,
+                   [&](int k, int64_t c) { put(to[c], math::fma((row(k, c) - mean) * rstd, get(weight[c]), get(bias[c]))); });
     if (stats && threadIdx.x % warp_size == 0) stats[2 * r] = mean, stats[2 * r + 1] = rstd;
   }
 }

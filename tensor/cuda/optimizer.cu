@@ -48,7 +48,8 @@ static __global__ void adamw(int64_t count, float* p, float* m, float* v, const 
   });
 }
 
-void adamw_step(const Tensor& parameter, const Tensor& m, const Tensor& v, const Tensor& gradient, const kernels::AdamWStep& step) {
+void adamw_step(const Tensor& parameter, const Tensor& m, const Tensor& v, const Tensor& gradient,
+                const kernels::AdamWStep& step) {
   RELUME_BUG(step.step >= 1, "AdamW step ", step.step);
   for (const Tensor* t : {&parameter, &m, &v, &gradient})
     RELUME_BUG(t->numel() == parameter.numel() && t->is_dense() && reinterpret_cast<uintptr_t>(t->raw()) % 16 == 0, "AdamW of ",

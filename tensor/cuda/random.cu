@@ -38,8 +38,8 @@ template <class Make> static __global__ void fill_blocks(int64_t count, float* o
 template <class Make> void fill(const char* name, const Tensor& out, const RandomKey& key, Make make) {
   RELUME_BUG(out.is_dense(), "random fill of the pitched ", out);
   if (out.numel() == 0) return;
-  launch(name, fill_blocks<Make>, loop_grid((out.numel() + 3) / 4, out.device()), loop_threads, 0, stream(out.device()), out.numel(),
-         out.data<float>(), Stream(key), make);
+  launch(name, fill_blocks<Make>, loop_grid((out.numel() + 3) / 4, out.device()), loop_threads, 0, stream(out.device()),
+         out.numel(), out.data<float>(), Stream(key), make);
 }
 
 void fill_uniform(const Tensor& out, double low, double high, const RandomKey& key) {

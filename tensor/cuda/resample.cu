@@ -53,7 +53,7 @@ static __global__ void sum_pixels(int64_t pixels, int64_t packs, T* out, const T
 template <class T, class F> void with_packs(const Tensor& out, const Tensor& in, F&& f) {
   constexpr int N = 16 / int(sizeof(T));
   const bool aligned = reinterpret_cast<uintptr_t>(out.raw()) % 16 == 0 && reinterpret_cast<uintptr_t>(in.raw()) % 16 == 0;
-  aligned && out.shape(3) % N == 0 ? f(std::integral_constant<int, N>{}) : f(std::integral_constant<int, 1>{});
+  (aligned && out.shape(3) % N == 0) ? f(std::integral_constant<int, N>{}) : f(std::integral_constant<int, 1>{});
 }
 
 template <class Source> void move(const char* name, const Tensor& out, const Tensor& in, Source source) {
@@ -79,7 +79,7 @@ template <class Source> void sum(const char* name, const Tensor& out, const Tens
   });
 }
 
-// ---- Nearest neighbour ----------------------------------------------------------------------------------------------------------
+// ---- Nearest neighbour -----------------------------------------------------------------------------------------------------
 
 struct Enlarged {
   int64_t height, width;  // of the small map
@@ -101,12 +101,12 @@ void upsample_nearest_backward(const Tensor& dx, const Tensor& dy, int factor) {
   sum("upsample_nearest_backward", dx, dy, Enlarged{dx.shape(1), dx.shape(2), factor});
 }
 
-// ---- Pixel shuffle --------------------------------------------------------------------------------------------------------------
+// ---- Pixel shuffle ---------------------------------------------------------------------------------------------------------
 
-// `packed` is [N, H, W, C f f], `spread` [N, H f, W f, C]; element c f f + a f + b of a packed pixel is channel c of the pixel in
-// row a and column b of its f x f square. Threads go through the written side in order.
-template <bool to_packed, class T> static __global__ void shuffle_pixels(int64_t count, int64_t width, int64_t channels, int factor,
-                                                                        T* packed, T* spread) {
+// `packed` is [N, H, W, C f f], `spread` [N, H f, W f, C]; element c f f + a f + b of a packed pixel is channel c of the pixel
+// in row a and column b of its f x f square. Threads go through the written side in order.
+template <bool to_packed, class T>
+static __global__ void shuffle_pixels(int64_t count, int64_t width, int64_t channels, int factor, T* packed, T* spread) {
   for_each_item(count, [&](int64_t i) {
     int64_t row, column, c, a, b;  // of the packed map, and inside its pixel
     if (to_packed) {
@@ -127,14 +127,15 @@ template <bool to_packed> void shuffle(const char* name, const Tensor& packed, c
   const Maps p(packed), s(spread);
   if (packed.numel() == 0) return;
   visit_words(name, packed, [&]<class T>() {
-    launch(name, shuffle_pixels<to_packed, T>, loop_grid(packed.numel(), packed.device()), loop_threads, 0, stream(packed.device()),
-           packed.numel(), p.w, s.c, factor, static_cast<T*>(packed.raw()), static_cast<T*>(spread.raw()));
+    launch(name, shuffle_pixels<to_packed, T>, loop_grid(packed.numel(), packed.device()), loop_threads, 0,
+           stream(packed.device()), packed.numel(), p.w, s.c, factor, static_cast<T*>(packed.raw()),
+           static_cast<T*>(spread.raw()));
   });
 }
 void pixel_unshuffle(const Tensor& y, const Tensor& x, int factor) { shuffle<true>("pixel_unshuffle", y, x, factor); }
 void pixel_shuffle(const Tensor& y, const Tensor& x, int factor) { shuffle<false>("pixel_shuffle", x, y, factor); }
 
-// ---- Padding --------------------------------------------------------------------------------------------------------------------
+// ---- Padding ---------------------------------------------------------------------------------------------------------------
 
 // One axis: `inner` positions begin at `offset` of `outer` ones.
 struct PaddedAxis {
@@ -153,7 +154,8 @@ struct PaddedAxis {
   template <class F> __device__ void each(int64_t i, F&& f) const {  // the outer positions that show i, in order
     if (border == Border::zero) return one(offset + i, f);
     if (border == Border::replicate) {
-      const int64_t first = i == 0 ? 0 : std::max<int64_t>(0, offset + i), end = i == inner - 1 ? outer : std::min(outer, offset + i + 1);
+      const int64_t first = i == 0 ? 0 : std::max<int64_t>(0, offset + i),
+                    end = i == inner - 1 ? outer : std::min(outer, offset + i + 1);
       for (int64_t o = first; o < end; ++o) f(o);
       return;
     }
@@ -171,9 +173,8 @@ struct Padded {
   }
   template <class F> __device__ void each(int64_t pixel, F&& f) const {  // of the inner map
     const int64_t line = pixel / columns.inner, n = line / rows.inner, j = pixel - line * columns.inner;
-    rows.each(line - n * rows.inner, [&](int64_t y) {
-      columns.each(j, [&](int64_t x) { f((n * rows.outer + y) * columns.outer + x); });
-    });
+    rows.each(line - n * rows.inner,
+              [&](int64_t y) { columns.each(j, [&](int64_t x) { f((n * rows.outer + y) * columns.outer + x); }); });
   }
 };
 Padded padded(const Tensor& outer, const Tensor& inner, int64_t top, int64_t left, Border border) {

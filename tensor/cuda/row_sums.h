@@ -32,9 +32,8 @@ static __global__ void partial_row_sums(int64_t rows, int64_t columns, int64_t p
   }
 }
 
-template <class T>
-static __global__ void total_row_sums(int64_t period, int64_t columns, int64_t chunks, int64_t step, Rows<T> table,
-                                      const float* partial) {
+template <class T> static __global__ void total_row_sums(int64_t period, int64_t columns, int64_t chunks, int64_t step,
+                                                         Rows<T> table, const float* partial) {
   for_each_item(period * columns, [&](int64_t i) {
     const int64_t t = i / columns, column = i - t * columns;
     double total = 0;
@@ -44,10 +43,11 @@ static __global__ void total_row_sums(int64_t period, int64_t columns, int64_t c
 }
 
 // table[t, c] = the sum over the chunks of partial[(t * chunks + chunk) * step + c].
-template <class T> void total_of_chunks(const char* name, const Tensor& table, int64_t chunks, const float* partial, int64_t step) {
+template <class T>
+void total_of_chunks(const char* name, const Tensor& table, int64_t chunks, const float* partial, int64_t step) {
   const Rows<T> rows(table);
-  launch(name, total_row_sums<T>, loop_grid(table.numel(), table.device()), loop_threads, 0, stream(table.device()), table.rows(),
-         columns_of(table), chunks, step, rows, partial);
+  launch(name, total_row_sums<T>, loop_grid(table.numel(), table.device()), loop_threads, 0, stream(table.device()),
+         table.rows(), columns_of(table), chunks, step, rows, partial);
 }
 
 // For the sum of the rows themselves.
@@ -65,7 +65,8 @@ template <class T, class F> void sum_over_rows(const char* name, const Tensor& t
   const Storage partial(device, period * chunks * columns * int64_t(sizeof(float)), MemoryUse::scratch);
   auto* const sums = static_cast<float*>(partial.data());
   const dim3 grid(unsigned((columns + sum_columns - 1) / sum_columns), unsigned(std::min<int64_t>(period * chunks, 65535)));
-  launch(name, partial_row_sums<F>, grid, dim3(sum_columns, sum_lanes), 0, stream(device), rows, columns, period, chunks, sums, f);
+  launch(name, partial_row_sums<F>, grid, dim3(sum_columns, sum_lanes), 0, stream(device), rows, columns, period, chunks, sums,
+         f);
   total_of_chunks<T>(name, table, chunks, sums, columns);
 }
 

@@ -63,11 +63,13 @@ std::string bytes_of(const Outcome& o) {
   return all;
 }
 
-void expect_near(const Outcome& found, const Outcome& exact, double tolerance, double gradient_tolerance, const std::string& run) {
+void expect_near(const Outcome& found, const Outcome& exact, double tolerance, double gradient_tolerance,
+                 const std::string& run) {
   EXPECT_LE(relative_l2(found.y.to(Device{}), exact.y), tolerance) << run;
   for (size_t i = 0; i < exact.gradients.size(); ++i)
     if (exact.gradients[i]) {
-      EXPECT_LE(relative_l2(found.gradients[i].to(Device{}), exact.gradients[i]), gradient_tolerance) << run << ", gradient " << i;
+      EXPECT_LE(relative_l2(found.gradients[i].to(Device{}), exact.gradients[i]), gradient_tolerance)
+          << run << ", gradient " << i;
     }
 }
 

@@ -1,5 +1,5 @@
-// How the tests of the CUDA backend run a piece of work: on a device once, in the simulator in every order of the threads and with
-// either content of fresh shared memory. One of device_runs.cpp and tests/cuda_sim/sim_runs.cpp is linked.
+// How the tests of the CUDA backend run a piece of work: on a device once, in the simulator in every order of the threads and
+// with either content of fresh shared memory. One of device_runs.cpp and tests/cuda_sim/sim_runs.cpp is linked.
 #pragma once
 
 #include <functional>

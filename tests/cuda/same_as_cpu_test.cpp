@@ -33,8 +33,9 @@ std::string bytes_of(const Tensor& t) {
 // Numbers that conversions treat each in its own way.
 Tensor awkward_numbers() {
   constexpr double inf = std::numeric_limits<double>::infinity();
-  return Tensor::of<double>({4, 7}, {0, -0.0, 0.5, 1.5, 2.5, -0.5, 254.5, 255, 256, -1, 3e9, -3e9, 1e19, -1e19,
-                                     inf, -inf, std::nan(""), 1e-45, 65504, 65520, 1e-8, 0.1, 3.7, -3.7, 127, 128, 1, 2});
+  return Tensor::of<double>({4, 7},
+                            {0,   -0.0, 0.5,          1.5,   2.5,   -0.5,  254.5, 255, 256, -1,   3e9, -3e9, 1e19, -1e19,
+                             inf, -inf, std::nan(""), 1e-45, 65504, 65520, 1e-8,  0.1, 3.7, -3.7, 127, 128,  1,    2});
 }
 
 TEST_F(SameAsCpu, ConversionsOfEveryPairOfTypes) {
@@ -46,7 +47,8 @@ TEST_F(SameAsCpu, ConversionsOfEveryPairOfTypes) {
         EXPECT_TRUE(bytes_of(x.to(cuda_device).to(to)) == bytes_of(x.to(to))) << from << " to " << to << ", " << run;
         if (from == to) return;
         const Tensor columns = x.to(cuda_device).columns(2, 5);  // pitched rows
-        EXPECT_TRUE(bytes_of(columns.to(to)) == bytes_of(x.columns(2, 5).to(to))) << from << " to " << to << ", pitched, " << run;
+        EXPECT_TRUE(bytes_of(columns.to(to)) == bytes_of(x.columns(2, 5).to(to)))
+            << from << " to " << to << ", pitched, " << run;
       });
     }
 }
@@ -96,14 +98,16 @@ TEST_F(SameAsCpu, OptimiserSteps) {
       auto device = start();
       for (Tensor& t : device) t = t.to(cuda_device);
       kernels::adamw_step.on(cuda_device)(device[0], device[1], device[2], device[3], step);
-      for (int i = 0; i < 3; ++i) EXPECT_LE(relative_l2(device[size_t(i)].to(Device{}), host[size_t(i)]), 1e-7) << i << ", " << run;
+      for (int i = 0; i < 3; ++i)
+        EXPECT_LE(relative_l2(device[size_t(i)].to(Device{}), host[size_t(i)]), 1e-7) << i << ", " << run;
     });
   }
 }
 
 // Sums of many blocks, and rows too wide for the registers of a warp.
 TEST_F(SameAsCpu, LargeSumsAndWideRows) {
-  const Tensor x = uniform({331, 97}, 5), wide = uniform({3, 1500}, 6, -2, 3), weight = uniform({1500}, 7), bias = uniform({1500}, 8);
+  const Tensor x = uniform({331, 97}, 5), wide = uniform({3, 1500}, 6, -2, 3), weight = uniform({1500}, 7),
+               bias = uniform({1500}, 8);
   const auto sum_of = [](const Tensor& t) {
     const Tensor out = Tensor::empty({}, DType::f64, t.device());
     kernels::sum.on(t.device())(out, t);

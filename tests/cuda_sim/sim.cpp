@@ -39,7 +39,8 @@ bool same_place(const Place& a, const Place& b) {
   return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
 }
 
-// One shared variable of a kernel, or all of its dynamic shared memory: a block of its own, so that the sanitizer guards its ends.
+// One shared variable of a kernel, or all of its dynamic shared memory: a block of its own, so that the sanitizer guards its
+// ends.
 class SharedBlock {
  public:
   SharedBlock(size_t bytes, size_t alignment) : bytes_(bytes) {
@@ -50,7 +51,8 @@ class SharedBlock {
   SharedBlock& operator=(const SharedBlock&) = delete;
   void* data() const { return memory_; }
   void fill(uint32_t pattern) const {
-    for (size_t i = 0; i < bytes_; ++i) static_cast<unsigned char*>(memory_)[i] = static_cast<unsigned char>(pattern >> i % 4 * 8);
+    for (size_t i = 0; i < bytes_; ++i)
+      static_cast<unsigned char*>(memory_)[i] = static_cast<unsigned char>(pattern >> i % 4 * 8);
   }
 
  private:
@@ -136,7 +138,8 @@ void Machine::launch(const char* name, dim3 grid, dim3 block, size_t shared_byte
     const uint3 at{unsigned(b % grid.x), unsigned(b / grid.x % grid.y), unsigned(b / grid.x / grid.y)};
     threads_.assign(count, Thread());
     for (size_t t = 0; t < count; ++t)
-      threads_[t].indices = {{unsigned(t % block.x), unsigned(t / block.x % block.y), unsigned(t / block.x / block.y)}, at, block, grid};
+      threads_[t].indices = {
+          {unsigned(t % block.x), unsigned(t / block.x % block.y), unsigned(t / block.x / block.y)}, at, block, grid};
     dynamic_->fill(settings().pattern);
     for (const auto& [key, memory] : statics_) memory->fill(settings().pattern);
     run_block(kernel);
@@ -223,7 +226,7 @@ bool Machine::release_meeting(size_t first) {
 void Machine::stuck() {
   std::map<std::string, std::pair<int, const Thread*>> groups;
   for (const Thread& t : threads_) {
-    std::string what = t.state == State::done        ? "ended"
+    std::string what = t.state == State::done         ? "ended"
                        : t.state == State::at_barrier ? "wait at the barrier of " + where(t.place)
                                                       : "wait at the warp operation of " + where(t.place);
     auto& [count, example] = groups[what];

@@ -1,5 +1,5 @@
-// The simulator: runs the kernels of tensor/cuda on the CPU (design, section 4.3). Force-included in front of every .cu file that
-// g++ compiles as C++; tensor/cuda/device.h then takes the bodies of its primitives from here.
+// The simulator: runs the kernels of tensor/cuda on the CPU (design, section 4.3). Force-included in front of every .cu file
+// that g++ compiles as C++; tensor/cuda/device.h then takes the bodies of its primitives from here.
 //
 // Blocks run one after another, the threads of a block as fibres: each runs until it waits for others (a barrier, a warp
 // operation) or ends. Several orders of the threads, and two patterns that shared memory is filled with, are what finds missing
@@ -27,7 +27,7 @@ class Violation : public std::logic_error {
 enum class Order { forward, backward, shuffled };
 // How kernels run from now on.
 struct Settings {
-  Order order = Order::forward;  // of the threads of a block, and of the blocks
+  Order order = Order::forward;   // of the threads of a block, and of the blocks
   uint32_t pattern = 0x7fc0dead;  // shared memory begins with it: a NaN as float, and as two 16-bit floats something odd
 };
 Settings& settings();
@@ -38,7 +38,7 @@ struct Counts {
 };
 Counts& counts();
 
-// ---- What kernels see (through tensor/cuda/device.h) ---------------------------------------------------------------------------
+// ---- What kernels see (through tensor/cuda/device.h) -----------------------------------------------------------------------
 
 using Place = std::source_location;
 
@@ -49,8 +49,8 @@ struct Indices {
 const Indices& indices();  // of the running thread
 
 void* dynamic_shared_memory();
-// Memory for one shared variable: named by the place that declares it, so that every thread of a block gets the same; filled with
-// the pattern when a block begins.
+// Memory for one shared variable: named by the place that declares it, so that every thread of a block gets the same; filled
+// with the pattern when a block begins.
 void* static_shared_memory(const void* key, size_t bytes, size_t alignment);
 
 void sync_block(Place place);
@@ -60,7 +60,7 @@ void sync_block(Place place);
 using Together = void (*)(void* const lanes[32], uint32_t mask);
 void meet(uint32_t mask, void* data, Together together, Place place);
 
-// ---- What launches see -----------------------------------------------------------------------------------------------------------
+// ---- What launches see -----------------------------------------------------------------------------------------------------
 
 void launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& kernel);
 

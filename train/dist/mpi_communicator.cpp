@@ -58,9 +58,8 @@ class MpiCommunicator final : public Communicator {
   void broadcast(const Tensor& x, int root) override {
     RELUME_CHECK(root >= 0 && root < size_, "broadcast from rank ", root, ": there are ", size_);
     const Watchdog::Collective collective(*watchdog_, "broadcast");
-    each_piece("broadcast", x.numel(), [&](int64_t begin, int count) {
-      return MPI_Bcast(at(x, begin), count, type_of(x), root, MPI_COMM_WORLD);
-    });
+    each_piece("broadcast", x.numel(),
+               [&](int64_t begin, int count) { return MPI_Bcast(at(x, begin), count, type_of(x), root, MPI_COMM_WORLD); });
   }
   void all_reduce(const Tensor& x) override {
     const Watchdog::Collective collective(*watchdog_, "all-reduce");

@@ -127,7 +127,7 @@ int connect_to(const Meeting& meeting) {
 
 }  // namespace
 
-// ---- The thread -------------------------------------------------------------------------------------------------------------------
+// ---- The thread ------------------------------------------------------------------------------------------------------------
 
 class Watchdog::Thread {
  public:
@@ -160,15 +160,19 @@ class Watchdog::Thread {
  private:
   struct Peer {
     std::unique_ptr<Connection> connection;
-    int64_t seen = 0;  // the last sign of life
+    int64_t seen = 0;   // the last sign of life
     bool gone = false;  // said goodbye
     Message last;
   };
 
   Message message(Kind kind) const {
     const int64_t since = activity_.waiting_since;
-    Message m{.kind = kind, .rank = rank_, .token = meeting_.token, .entered = activity_.entered,
-              .waiting_ms = since == 0 ? -1 : now_ms() - since, .process = int32_t(getpid())};
+    Message m{.kind = kind,
+              .rank = rank_,
+              .token = meeting_.token,
+              .entered = activity_.entered,
+              .waiting_ms = since == 0 ? -1 : now_ms() - since,
+              .process = int32_t(getpid())};
     put_text(m.host, host_name());
     return m;
   }
@@ -196,7 +200,8 @@ class Watchdog::Thread {
       if (p.connection && !p.connection->closed()) sockets.push_back({p.connection->descriptor(), POLLIN, 0});
     poll(sockets.data(), nfds_t(sockets.size()), int(std::clamp<int64_t>(options_.heartbeat.count() / 4, 10, 100)));
     if (listener_ >= 0 && sockets[0].revents & POLLIN)
-      if (const int s = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC); s >= 0) visitors_.push_back(std::make_unique<Connection>(s));
+      if (const int s = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC); s >= 0)
+        visitors_.push_back(std::make_unique<Connection>(s));
   }
 
   void receive() {
@@ -239,7 +244,8 @@ class Watchdog::Thread {
       if (p.last.waiting_ms > waiting->waiting_ms) waiting = &p.last;
     }
     if (waiting->waiting_ms > options_.collective.count() && behind->entered < waiting->entered)
-      lost(behind->rank, *behind, "rank " + std::to_string(waiting->rank) + " has waited for it for " + seconds(waiting->waiting_ms));
+      lost(behind->rank, *behind,
+           "rank " + std::to_string(waiting->rank) + " has waited for it for " + seconds(waiting->waiting_ms));
   }
 
   static std::string seconds(int64_t ms) { return std::to_string((ms + 500) / 1000) + " s"; }
@@ -257,7 +263,8 @@ class Watchdog::Thread {
   [[noreturn]] void end(int rank, const Message& who, const std::string& reason) {
     std::string text = "relume: rank " + std::to_string(rank);
     if (who.process > 0) text += " (process " + std::to_string(who.process) + " on " + who.host + ")";
-    text += " is lost: " + reason + "; rank " + std::to_string(rank_) + " ends too. Go on from the last saved state with --resume auto\n";
+    text += " is lost: " + reason + "; rank " + std::to_string(rank_) +
+            " ends too. Go on from the last saved state with --resume auto\n";
     [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
     _exit(1);
   }
@@ -273,7 +280,7 @@ class Watchdog::Thread {
   const Activity& activity_;
   Meeting meeting_;
   int listener_ = -1;
-  std::vector<Peer> peers_;  // rank 0: of every rank; others: rank 0 alone
+  std::vector<Peer> peers_;                            // rank 0: of every rank; others: rank 0 alone
   std::vector<std::unique_ptr<Connection>> visitors_;  // that have not said who they are
   std::atomic<bool> ending_{false};
   std::thread thread_;

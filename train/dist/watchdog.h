@@ -10,10 +10,10 @@
 
 namespace relume {
 
-// A thread on every rank. Each rank has a connection to rank 0, over which both sides give signs of life; rank 0 tells all who is
-// lost. Lost is whose process ended without saying so, who is silent for too long (killed, stopped, cut off), and who lets the
-// others wait in an operation for too long. What happens then: a message that names the rank, its process and machine, and exit
-// code 1.
+// A thread on every rank. Each rank has a connection to rank 0, over which both sides give signs of life; rank 0 tells all who
+// is lost. Lost is whose process ended without saying so, who is silent for too long (killed, stopped, cut off), and who lets
+// the others wait in an operation for too long. What happens then: a message that names the rank, its process and machine, and
+// exit code 1.
 class Watchdog {
  public:
   // Gives what rank 0 has in `data` to all; every rank calls it.
@@ -38,8 +38,8 @@ class Watchdog {
 
   // What one rank is doing, as the others see it.
   struct Activity {
-    std::atomic<uint64_t> entered{0};        // operations so far
-    std::atomic<int64_t> waiting_since{0};   // milliseconds of a steady clock; 0: in none
+    std::atomic<uint64_t> entered{0};       // operations so far
+    std::atomic<int64_t> waiting_since{0};  // milliseconds of a steady clock; 0: in none
     std::atomic<const char*> name{""};
   };
 

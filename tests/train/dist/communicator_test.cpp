@@ -76,15 +76,20 @@ TEST(Communicator, ScattersSumsAndGathersParts) {
     const Tensor all = Tensor::zeros({size, part_size}, dtype);
     everyone->all_gather(all, part);
     const Tensor gathered = all.to(DType::f64);
-    for (int64_t i = 0; i < part_size * size; ++i) EXPECT_EQ(gathered.data<double>()[i], sum_at(i, size)) << dtype << ", element " << i;
+    for (int64_t i = 0; i < part_size * size; ++i)
+      EXPECT_EQ(gathered.data<double>()[i], sum_at(i, size)) << dtype << ", element " << i;
   }
 }
 
 TEST(Communicator, RefusesWhatDoesNotFit) {
   if (everyone->size() == 1) GTEST_SKIP() << "one rank copies";
   EXPECT_HAS(input_error([] { everyone->all_gather(Tensor::zeros({7}), Tensor::zeros({5})); }), "equal parts of f32 cpu [7]");
-  EXPECT_HAS(input_error([] { everyone->all_reduce(Tensor::zeros({7}, DType::u8)); }), "expects f32, f64, f16, bf16, i32 or i64");
-  EXPECT_HAS(input_error([] { everyone->all_reduce(Tensor::zeros({7, 5}).columns(1, 3)); }), "expects a dense tensor on the cpu");
+  EXPECT_HAS(input_error([] { everyone->all_reduce(Tensor::zeros({7}, DType::u8)); }),
+             "expects f32, f64, f16, bf16, i32 or i64");
+  EXPECT_HAS(input_error([] {
+               everyone->all_reduce(Tensor::zeros({7, 5}).columns(1, 3));
+             }),
+             "expects a dense tensor on the cpu");
 }
 
 // Nobody leaves a barrier before the last has come: each rank waits a little longer than the one before.

@@ -1,5 +1,5 @@
-// What happens when one of three ranks is killed, stopped, fails, or does not come: the others end in time and name it. The ranks are
-// this very program, started by mpirun with an argument.
+// What happens when one of three ranks is killed, stopped, fails, or does not come: the others end in time and name it. The
+// ranks are this very program, started by mpirun with an argument.
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
@@ -28,7 +28,8 @@ using std::chrono::milliseconds;
 
 // One rank: writes its process's number to a file, then adds up until it is told or made to stop.
 int work(const std::string& folder, const std::string& what) {
-  const auto everyone = make_communicator({.heartbeat = milliseconds(200), .silence = milliseconds(2500), .collective = milliseconds(3000)});
+  const auto everyone =
+      make_communicator({.heartbeat = milliseconds(200), .silence = milliseconds(2500), .collective = milliseconds(3000)});
   const int rank = everyone->rank();
   write_file_atomically(std::filesystem::path(folder) / std::to_string(rank), std::to_string(getpid()));
   const Tensor x = Tensor::zeros({1000});
@@ -46,8 +47,8 @@ class LostRank : public testing::Test {
  protected:
   // Starts three ranks; their output goes to a file.
   void start(const std::string& what) {
-    std::vector<std::string> words{RELUME_MPIRUN, "--allow-run-as-root", "--oversubscribe", "-n", "3", "/proc/self/exe", "--rank",
-                                   folder_.path(), what};
+    std::vector<std::string> words{
+        RELUME_MPIRUN, "--allow-run-as-root", "--oversubscribe", "-n", "3", "/proc/self/exe", "--rank", folder_.path(), what};
     words[5] = std::filesystem::read_symlink(words[5]);  // else it would be mpirun's own
     std::vector<char*> argv;
     for (std::string& w : words) argv.push_back(w.data());
@@ -73,7 +74,8 @@ class LostRank : public testing::Test {
   double wait_for_end() {
     const Clock::time_point begin = Clock::now();
     for (int i = 0; i < 1000; ++i) {
-      if (waitpid(launcher_, &status_, WNOHANG) == launcher_) return std::chrono::duration<double>(Clock::now() - begin).count();
+      if (waitpid(launcher_, &status_, WNOHANG) == launcher_)
+        return std::chrono::duration<double>(Clock::now() - begin).count();
       std::this_thread::sleep_for(milliseconds(100));
     }
     kill(launcher_, SIGKILL);
@@ -112,7 +114,8 @@ TEST_F(LostRank, AStoppedRankEndsTheOthers) {
   kill(process, SIGSTOP);
   for (const pid_t other : others) {
     const Clock::time_point begin = Clock::now();
-    while (kill(other, 0) == 0 && Clock::now() - begin < std::chrono::seconds(30)) std::this_thread::sleep_for(milliseconds(50));
+    while (kill(other, 0) == 0 && Clock::now() - begin < std::chrono::seconds(30))
+      std::this_thread::sleep_for(milliseconds(50));
     EXPECT_NE(kill(other, 0), 0) << "still there";
   }
   EXPECT_HAS(output(), "relume: rank 1 (process " + std::to_string(process));
