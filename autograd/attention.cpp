@@ -44,7 +44,7 @@ Tensor residual_window_attention(const Tensor& x, const WindowAttentionParameter
       p.proj_bias,
       p.options,
       sample_scale,
-      keep ? Tensor::empty(x.shape().with(3, p.options.heads), x.dtype(), x.device()) : Tensor()};
+      keep ? Tensor::empty(x.shape().with(3, p.options.heads), wide, x.device()) : Tensor()};
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   kernels::residual_window_attention_forward.on(x.device())(y, x, a);
   return record(

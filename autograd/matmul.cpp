@@ -13,8 +13,8 @@ void check_norm(const char* name, const Tensor& x, const NormParameters& norm) {
 }
 
 void check_scale(const char* name, const Tensor& x, const Tensor& scale) {
-  RELUME_CHECK(!scale || (scale.shape() == Shape{x.shape(0)} && scale.dtype() == DType::f32), name, ": sample_scale ", scale,
-               ", expected f32 [", x.shape(0), "]");
+  RELUME_CHECK(!scale || (scale.shape() == Shape{x.shape(0)} && scale.dtype() == DType::f32 && scale.device() == x.device()),
+               name, ": sample_scale ", scale, ", expected f32 ", x.device(), " [", x.shape(0), "]");
 }
 
 void check_product(const char* name, const Tensor& x, const Tensor& w, const Tensor& bias) {

@@ -37,10 +37,9 @@ Verdict threads_verdict(const Examination& e) {
 }
 
 Verdict graphics_verdict(const Examination& e) {
-  if (e.build.cuda == "yes") return {good, "this build has a CUDA backend", ""};
   if (e.graphics.devices.empty()) return {good, "no graphics card is seen; the processor computes", ""};
-  return {note, fmt::format("{} is there, but this build computes on the processor alone", e.graphics.devices.front()),
-          "none yet: this version has no CUDA backend"};
+  return {note, fmt::format("{} is there, but no command of this version computes on it", e.graphics.devices.front()),
+          "none yet: its kernels are being written, and --device comes with them"};
 }
 
 Verdict memory_verdict(const Examination& e) {

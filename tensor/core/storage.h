@@ -78,7 +78,8 @@ class Storage {
 
   // A backend's derived copy of this data (packed weights, D1), keyed by what it was derived for. It is kept from the second
   // time on that one version of the data is asked for: the weights of a training change with every step, and keeping copies of
-  // them would cost memory for nothing. What was derived from an older version is dropped. make() runs under the storage's lock.
+  // them would cost memory for nothing. What was derived from an older version is dropped. make() runs under the storage's
+  // lock.
   template <class Make> std::shared_ptr<void> derived_if_reused(uint64_t key, Make&& make) {
     const std::lock_guard lock(derived_mutex_);
     const uint64_t now = version();

@@ -19,6 +19,13 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
                      .dtype = dtype});
 }
 
+Tensor Tensor::scratch(const Shape& shape, DType dtype, Device device) {
+  return Tensor(Impl{.storage = std::make_shared<Storage>(device, shape.numel() * size_of(dtype), MemoryUse::scratch),
+                     .shape = shape,
+                     .pitch = last_size(shape),
+                     .dtype = dtype});
+}
+
 Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) { return full(shape, 0, dtype, device); }
 
 Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device) {

@@ -22,6 +22,7 @@ class Tensor {
  public:
   Tensor() = default;                                                                     // undefined: bool(t) is false
   static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = {});  // contents are undefined
+  static Tensor scratch(const Shape& shape, DType dtype, Device device);  // empty(), for a kernel while it runs
   static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = {});
   static Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = {});
   // A CPU tensor holding `values` in row-major order; their number must be shape.numel().

@@ -7,6 +7,7 @@
 
 #include "tensor/core/tensor.h"
 #include "tensor/cpu/parallel.h"
+#include "tensor/scalar/convert.h"
 
 namespace relume::cpu {
 
@@ -14,7 +15,6 @@ inline constexpr int64_t grain = 32768;  // elements worth a thread's while: som
 
 // The type a T is computed in.
 template <class T> using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
-template <class T> inline constexpr bool is_16bit = std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>;
 
 template <class T> inline Wide<T> get(const T& from) { return Wide<T>(from); }
 template <class T> inline void put(T& to, Wide<T> value) {

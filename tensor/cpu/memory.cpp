@@ -1,11 +1,10 @@
 #include "tensor/kernels/memory.h"
 
-#include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "tensor/cpu/families.h"
 #include "tensor/cpu/loops.h"
+#include "tensor/scalar/convert.h"
 
 namespace relume::cpu {
 namespace {
@@ -21,29 +20,6 @@ template <class F> void visit_type(DType type, F&& f) {
     case DType::i32: return f.template operator()<int32_t>();
     case DType::i64: return f.template operator()<int64_t>();
     case DType::boolean: return f.template operator()<bool>();
-  }
-}
-
-// To integers values saturate and NaN becomes 0; fractions are rounded half to even for u8 (pictures), else cut off. To boolean
-// everything but 0 becomes 1.
-template <class To, class From> inline void convert(To& to, From x) {
-  if constexpr (is_16bit<From>) {
-    convert(to, float(x));
-  } else if constexpr (std::is_same_v<To, bool>) {
-    to = x != From(0);
-  } else if constexpr (is_16bit<To>) {
-    put(to, float(x));
-  } else if constexpr (std::is_floating_point_v<To>) {
-    to = To(x);
-  } else if constexpr (std::is_floating_point_v<From>) {
-    constexpr To low = std::numeric_limits<To>::min(), high = std::numeric_limits<To>::max();
-    const From whole = sizeof(To) == 1 ? std::rint(x) : x;
-    if constexpr (sizeof(To) == 1)  // through int32, which vectorises; a NaN fails both comparisons
-      to = To(int32_t(whole > From(0) ? (whole < From(255) ? whole : From(255)) : From(0)));
-    else
-      to = whole >= From(high) ? high : whole > From(low) ? To(whole) : whole <= From(low) ? low : To(0);
-  } else {
-    to = To(std::clamp<int64_t>(x, std::numeric_limits<To>::min(), std::numeric_limits<To>::max()));
   }
 }
 

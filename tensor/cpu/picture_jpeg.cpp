@@ -9,83 +9,29 @@
 #include "tensor/cpu/families.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/kernels/picture.h"
+#include "tensor/scalar/simulated_jpeg.h"
 
 namespace relume::cpu {
 namespace {
 
+using namespace jpeg;
 using kernels::SimulatedJpegOptions;
 
-constexpr int lanes = 16, side = 16;
+constexpr int lanes = 16;
 using Lanes [[gnu::vector_size(lanes * sizeof(float))]] = float;  // one number of each square
 using Block = Lanes[8][8];
-
-constexpr std::array<std::array<float, 8>, 8> luma_table{{{16, 11, 10, 16, 24, 40, 51, 61},
-                                                          {12, 12, 14, 19, 26, 58, 60, 55},
-                                                          {14, 13, 16, 24, 40, 57, 69, 56},
-                                                          {14, 17, 22, 29, 51, 87, 80, 62},
-                                                          {18, 22, 37, 56, 68, 109, 103, 77},
-                                                          {24, 35, 55, 64, 81, 104, 113, 92},
-                                                          {49, 64, 78, 87, 103, 121, 120, 101},
-                                                          {72, 92, 95, 98, 112, 100, 103, 99}}};
-constexpr float chroma_entry(int u, int v) {
-  constexpr float corner[4][4] = {{17, 18, 24, 47}, {18, 21, 26, 66}, {24, 26, 56, 99}, {47, 66, 99, 99}};
-  return u < 4 && v < 4 ? corner[u][v] : 99;
-}
 
 // Quantisation steps of one sample, [vertical][horizontal frequency].
 struct Steps {
   float luma[8][8], chroma[8][8];
   bool none;  // quality 100: the factor is zero, and nothing is rounded
-  Steps(float quality, bool transposed) {
+  Steps(float quality, const Tables& tables) {
     const float factor = kernels::simulated_jpeg_factor(quality);
     none = factor == 0;
-    for (int u = 0; u < 8; ++u)
-      for (int v = 0; v < 8; ++v) {
-        luma[u][v] = factor * (transposed ? luma_table[size_t(v)][size_t(u)] : luma_table[size_t(u)][size_t(v)]);
-        chroma[u][v] = factor * chroma_entry(u, v);
-      }
+    for (size_t u = 0; u < 8; ++u)
+      for (size_t v = 0; v < 8; ++v) luma[u][v] = factor * tables.luma[u][v], chroma[u][v] = factor * tables.chroma[u][v];
   }
 };
-
-// cos(k pi / 16)
-constexpr float c1 = 0.98078528040323044913f, c2 = 0.92387953251128675613f, c3 = 0.83146961230254523708f,
-                c4 = 0.70710678118654752440f, c5 = 0.55557023301960222474f, c6 = 0.38268343236508977173f,
-                c7 = 0.19509032201612826785f;
-
-// Sums over the eight elements x[0], x[stride], ... times cos((2 i + 1) u pi / 16), u = 0 .. 7, without normalisation.
-inline void cosine_sums(Lanes* x, int stride) {
-  const auto at = [&](int i) -> Lanes& { return x[i * stride]; };
-  const Lanes s0 = at(0) + at(7), s1 = at(1) + at(6), s2 = at(2) + at(5), s3 = at(3) + at(4);
-  const Lanes d0 = at(0) - at(7), d1 = at(1) - at(6), d2 = at(2) - at(5), d3 = at(3) - at(4);
-  const Lanes outer = s0 + s3, inner = s1 + s2, a = s0 - s3, b = s1 - s2;
-  at(0) = outer + inner;
-  at(4) = (outer - inner) * c4;
-  at(2) = a * c2 + b * c6;
-  at(6) = a * c6 - b * c2;
-  at(1) = d0 * c1 + d1 * c3 + d2 * c5 + d3 * c7;
-  at(3) = d0 * c3 - d1 * c7 - d2 * c1 - d3 * c5;
-  at(5) = d0 * c5 - d1 * c1 + d2 * c7 + d3 * c3;
-  at(7) = d0 * c7 - d1 * c5 + d2 * c3 - d3 * c1;
-}
-
-// The transpose of cosine_sums().
-inline void cosine_series(Lanes* x, int stride) {
-  const auto at = [&](int i) -> Lanes& { return x[i * stride]; };
-  const Lanes p = at(0) + at(4) * c4, q = at(0) - at(4) * c4;
-  const Lanes r = at(2) * c2 + at(6) * c6, t = at(2) * c6 - at(6) * c2;
-  const Lanes e0 = p + r, e1 = q + t, e2 = q - t, e3 = p - r;
-  const Lanes o0 = at(1) * c1 + at(3) * c3 + at(5) * c5 + at(7) * c7;
-  const Lanes o1 = at(1) * c3 - at(3) * c7 - at(5) * c1 - at(7) * c5;
-  const Lanes o2 = at(1) * c5 - at(3) * c1 + at(5) * c7 + at(7) * c3;
-  const Lanes o3 = at(1) * c7 - at(3) * c5 + at(5) * c3 - at(7) * c1;
-  at(0) = e0 + o0, at(7) = e0 - o0;
-  at(1) = e1 + o1, at(6) = e1 - o1;
-  at(2) = e2 + o2, at(5) = e2 - o2;
-  at(3) = e3 + o3, at(4) = e3 - o3;
-}
-
-// Normalisation of both directions: alpha(u) alpha(v) / 4, alpha(0) = 1 / sqrt(2).
-constexpr float normal(int u, int v) { return u > 0 && v > 0 ? 0.25f : u == 0 && v == 0 ? 0.125f : 0.25f * c4; }
 
 void forward_dct(Block& b) {
   for (int i = 0; i < 8; ++i) cosine_sums(b[i], 1);
@@ -160,16 +106,6 @@ void store_row(const PixelRow& from, float* picture, const Grid& grid, int64_t f
   }
 }
 
-using Matrix = std::array<std::array<float, 3>, 3>;
-constexpr Matrix to_ycc{{{0.299f, 0.587f, 0.114f}, {-0.168736f, -0.331264f, 0.5f}, {0.5f, -0.418688f, -0.081312f}}};
-constexpr Matrix to_rgb{{{1, 0, 1.402f}, {1, -0.344136f, -0.714136f}, {1, 1.772f, 0}}};
-constexpr Matrix transposed(const Matrix& m) {
-  Matrix t{};
-  for (size_t i = 0; i < 3; ++i)
-    for (size_t j = 0; j < 3; ++j) t[i][j] = m[j][i];
-  return t;
-}
-
 // Squares from pixels through a matrix; `row_of(row, to)` gives the pixels, luma_shift is added to luma, and chroma is
 // chroma_scale times the sum over 2 x 2 pixels.
 template <const Matrix& m, class RowOf> void gather(Squares& to, float luma_shift, float chroma_scale, RowOf&& row_of) {
@@ -198,8 +134,6 @@ template <const Matrix& m> void spread(PixelRow& to, Squares& from, int row, flo
     for (size_t c = 0; c < 3; ++c) to[size_t(3 * j) + c] = y * m[c][0] + cb * m[c][1] + cr * m[c][2];
   }
 }
-
-constexpr Matrix to_ycc_transposed = transposed(to_ycc), to_rgb_transposed = transposed(to_rgb);
 
 // The coefficients of the squares from `first` on of a picture.
 void transform(Squares& to, const float* picture, const Grid& grid, int64_t first) {
@@ -254,8 +188,9 @@ void gate(PixelRow& gradient, const PixelRow& value) {
 
 // Calls f(sample, steps, first square) for all groups of sixteen squares of a batch.
 template <class F> void each_group(const Grid& grid, const Tensor& quality, const SimulatedJpegOptions& options, F&& f) {
+  const Tables tables(options.transposed_luma_table);
   std::vector<Steps> steps;
-  for (int64_t n = 0; n < quality.numel(); ++n) steps.emplace_back(quality.data<float>()[n], options.transposed_luma_table);
+  for (int64_t n = 0; n < quality.numel(); ++n) steps.emplace_back(quality.data<float>()[n], tables);
   const int64_t groups = (grid.squares() + lanes - 1) / lanes;
   parallel_for(quality.numel() * groups, 2, [&](int64_t begin, int64_t end) {
     for (int64_t g = begin; g < end; ++g) f(g / groups, steps[size_t(g / groups)], g % groups * lanes);

@@ -8,6 +8,7 @@
 #include "tensor/cpu/loops.h"
 #include "tensor/cpu/philox_blocks.h"
 #include "tensor/kernels/picture.h"
+#include "tensor/scalar/picture.h"
 
 namespace relume::cpu {
 namespace {
@@ -19,12 +20,12 @@ constexpr std::array<float, levels> value_of = [] {
   for (size_t l = 0; l < levels; ++l) values[l] = float(l) / 255;
   return values;
 }();
-uint8_t level_of(float value) { return uint8_t(std::nearbyint(std::min(255.0f, std::max(0.0f, value * 255)))); }
+uint8_t level_of(float value) { return uint8_t(nearest_level(value)); }
 
 void round_to_levels(const Tensor& y, const Tensor& x) {
   for_runs<float>(
       [](int64_t n, float* to, const float* value) {
-        for (int64_t i = 0; i < n; ++i) to[i] = std::nearbyint(std::min(255.0f, std::max(0.0f, value[i] * 255))) / 255;
+        for (int64_t i = 0; i < n; ++i) to[i] = nearest_level(value[i]) / 255;
       },
       y, x);
 }
@@ -32,7 +33,7 @@ void round_to_levels(const Tensor& y, const Tensor& x) {
 void clamp_to_unit(const Tensor& y, const Tensor& x) {
   for_runs<float>(
       [](int64_t n, float* to, const float* value) {
-        for (int64_t i = 0; i < n; ++i) to[i] = std::min(1.0f, std::max(0.0f, value[i]));
+        for (int64_t i = 0; i < n; ++i) to[i] = clamped_to_unit(value[i]);
       },
       y, x);
 }
@@ -44,7 +45,7 @@ void add_scaled(float* to, const float* x, const float* noise, float scale, int6
   for (int64_t i = 0; i < values; ++i)
     for (int64_t c = 0; c < each; ++c) {
       const float sum = x[i * each + c] + scale * noise[i];
-      to[i * each + c] = clip ? std::min(1.0f, std::max(0.0f, sum)) : sum;
+      to[i * each + c] = clip ? clamped_to_unit(sum) : sum;
     }
 }
 
@@ -84,20 +85,18 @@ class PoissonTables {
  private:
   static constexpr int guide_bits = 10;
   static constexpr size_t guides = size_t(1) << guide_bits;
-  static constexpr size_t capacity = 256;  // a rate of 256 has 202 counts within the resolution of a word
+  static constexpr size_t capacity = most_poisson_counts;
 
   void build(int64_t level, double rate) {
     uint32_t* last = last_.data() + size_t(level) * capacity;
     uint32_t size = 0;
-    double probability = std::exp(-rate), below = probability;
-    uint64_t before = 0;  // words that stand for smaller counts
-    for (uint32_t k = 0; before < uint64_t(1) << 32; probability *= rate / ++k, below += probability) {
-      const uint64_t until = uint64_t(std::ceil(std::min(below, 1.0) * 0x1p32 - 0.5));
-      if (until == 0) continue;
-      if (size == 0) first_[size_t(level)] = k;
+    uint64_t end = 0;
+    for (PoissonCounts counts{rate, std::exp(-rate)}; end < all_words; counts.next()) {
+      end = counts.end_of_words();
+      if (end == 0) continue;
+      if (size == 0) first_[size_t(level)] = counts.k;
       RELUME_BUG(size < capacity, "Poisson table of rate ", rate, " is too small");
-      last[size++] = uint32_t(until - 1);
-      before = until;
+      last[size++] = uint32_t(end - 1);
     }
     uint8_t* guide = guide_.data() + size_t(level) * guides;
     for (uint32_t g = 0, j = 0; g < guides; ++g) {
@@ -119,7 +118,7 @@ std::vector<bool> levels_of(const float* x, int64_t channels, bool luma, const s
     bool here[levels] = {};
     for (int64_t i = begin; i < end; ++i) {
       const float* p = x + i * channels;
-      level[i] = level_of(luma ? weight[0] * p[0] + weight[1] * p[1] + weight[2] * p[2] : x[i]);
+      level[i] = level_of(luma ? luma_of(weight, p) : x[i]);
     }
     for (int64_t i = begin; i < end; ++i) here[level[i]] = true;
     for (size_t l = 0; l < levels; ++l)

@@ -1,9 +1,7 @@
-#include <algorithm>
-#include <cmath>
-
 #include "tensor/cpu/families.h"
 #include "tensor/cpu/loops.h"
 #include "tensor/kernels/picture.h"
+#include "tensor/scalar/picture.h"
 
 namespace relume::cpu {
 namespace {
@@ -11,7 +9,7 @@ namespace {
 void sharpen_mask(const Tensor& mask, const Tensor& x, const Tensor& blurred, float threshold) {
   for_runs<float>(
       [=](int64_t n, float* to, const float* value, const float* smooth) {
-        for (int64_t i = 0; i < n; ++i) to[i] = std::abs(value[i] - smooth[i]) * 255 > threshold ? 1.0f : 0.0f;
+        for (int64_t i = 0; i < n; ++i) to[i] = sharpen_mask_of(value[i], smooth[i], threshold);
       },
       mask, x, blurred);
 }
@@ -19,10 +17,7 @@ void sharpen_mask(const Tensor& mask, const Tensor& x, const Tensor& blurred, fl
 void sharpen_blend(const Tensor& y, const Tensor& x, const Tensor& blurred, const Tensor& soft, float weight) {
   for_runs<float>(
       [=](int64_t n, float* to, const float* value, const float* smooth, const float* share) {
-        for (int64_t i = 0; i < n; ++i) {
-          const float sharp = std::min(1.0f, std::max(0.0f, value[i] + weight * (value[i] - smooth[i])));
-          to[i] = share[i] * sharp + (1 - share[i]) * value[i];
-        }
+        for (int64_t i = 0; i < n; ++i) to[i] = sharpen_blend_of(value[i], smooth[i], share[i], weight);
       },
       y, x, blurred, soft);
 }

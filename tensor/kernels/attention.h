@@ -27,8 +27,8 @@ struct ResidualWindowAttention {
   Tensor proj_weight = {}, proj_bias = {};  // [C, C], [C] or undefined
   WindowAttentionOptions options = {};
   Tensor sample_scale = {};  // f32 [N]
-  Tensor lse = {};           // [N, H, W, heads]: log of the softmax denominators; written by the forward pass unless undefined,
-                             // read by the backward pass
+  Tensor lse = {};           // [N, H, W, heads]: log of the softmax denominators (f64 for f64, else f32); written by the forward
+                             // pass unless undefined, read by the backward pass
 };
 // y, x: dense or pitched rows.
 inline Kernel<void(const Tensor& y, const Tensor& x, const ResidualWindowAttention& attention)>

@@ -11,34 +11,10 @@
 #include "autograd/reduce.h"
 #include "tensor/kernels/all.h"
 #include "tests/support/numbers.h"
+#include "tests/support/op_runs.h"
 
 namespace relume::test {
 namespace {
-
-struct Outcome {
-  Tensor y;
-  std::vector<Tensor> gradients;
-};
-
-Tensor direction(const Tensor& y) { return uniform(y.shape(), 99, -1, 1, DType::f64).to(DType::f32).to(y.dtype()); }
-
-Outcome run(const OpCase& c, std::vector<Tensor> inputs) {
-  for (size_t i = 0; i < inputs.size(); ++i)
-    if (c.inputs[i].differentiable) inputs[i] = require_grad(inputs[i]);
-  Outcome o{.y = c.run(inputs), .gradients = {}};
-  backward(o.y, direction(o.y));
-  for (size_t i = 0; i < inputs.size(); ++i) o.gradients.push_back(c.inputs[i].differentiable ? grad(inputs[i]) : Tensor());
-  return o;
-}
-
-// The same numbers inside wider rows, so that the row pitch differs from the length.
-Tensor pitched(const Tensor& t) {
-  if (t.rank() < 2) return t;
-  const Tensor wide = Tensor::full(t.shape().with(-1, t.shape(-1) + 5), std::nan(""), t.dtype());
-  const Tensor inside = wide.columns(2, 2 + t.shape(-1));
-  inside.copy_from(t);
-  return inside;
-}
 
 class OpCases : public testing::TestWithParam<OpCase> {};
 
@@ -118,13 +94,7 @@ TEST_P(OpCases, SixteenBitStorageIsWidened) {
   }
 }
 
-std::string test_name(const testing::TestParamInfo<OpCase>& info) {
-  std::string name = info.param.name;
-  for (char& ch : name)
-    if (!std::isalnum(static_cast<unsigned char>(ch))) ch = '_';
-  return name;
-}
-INSTANTIATE_TEST_SUITE_P(Op, OpCases, testing::ValuesIn(op_cases()), test_name);
+INSTANTIATE_TEST_SUITE_P(Op, OpCases, testing::ValuesIn(op_cases()), case_name);
 
 // Slots that no differentiable operation uses have tests of their own; each is named here with its test.
 const std::map<std::string, std::string>& tested_elsewhere() {

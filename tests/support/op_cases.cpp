@@ -18,11 +18,15 @@ namespace {
 
 using Inputs = std::vector<Tensor>;
 
+// What a case holds on the CPU, where its inputs are.
+Tensor beside(const Tensor& held, const Tensor& input) { return held ? held.to(input.device()) : held; }
+
 OpCase linear_case(const std::string& name, const Shape& x, int64_t out, LinearOptions options = {}, bool residual = false) {
   OpCase c{.name = "linear/" + name, .inputs = {{x}, {{out, x[-1]}}, {{out}}}};
   if (residual) c.inputs.push_back({x.with(-1, out)});
   c.run = [options, residual](const Inputs& in) {
     LinearOptions o = options;
+    o.sample_scale = beside(options.sample_scale, in[0]);
     if (residual) o.residual = in[3];
     return linear(in[0], in[1], in[2], o);
   };
@@ -35,6 +39,7 @@ OpCase normed_linear_case(const std::string& name, const Shape& x, int64_t out, 
   OpCase c{.name = "linear/" + name, .inputs = {{x, -3, 5}, {{out, x[-1]}}, {{out}}, {{x[-1]}}, {{x[-1]}}}};
   c.run = [options](const Inputs& in) {
     LinearOptions o = options;
+    o.sample_scale = beside(options.sample_scale, in[0]);
     o.norm = {in[3], in[4], 1e-5};
     return linear(in[0], in[1], in[2], o);
   };
@@ -49,7 +54,7 @@ OpCase mlp_case(const std::string& name, const Shape& x, int64_t hidden, Activat
       .name = "residual_mlp/" + name,
       .inputs = {{x, -3, 5}, {{channels}}, {{channels}}, {{hidden, channels}}, {{hidden}}, {{channels, hidden}}, {{channels}}}};
   c.run = [act, sample_scale](const Inputs& in) {
-    return residual_mlp(in[0], {{in[1], in[2], 1e-5}, in[3], in[4], in[5], in[6], act}, sample_scale);
+    return residual_mlp(in[0], {{in[1], in[2], 1e-5}, in[3], in[4], in[5], in[6], act}, beside(sample_scale, in[0]));
   };
   c.flops = 4.0 * double(x.numel() * hidden);
   return c;
@@ -84,7 +89,7 @@ OpCase attention_case(const std::string& name, const Shape& map, WindowAttention
   c.run = [options, bias, sample_scale](const Inputs& in) {
     return residual_window_attention(
         in[0], {{in[1], in[2], 1e-5}, in[3], bias ? in[6] : Tensor(), in[4], in[5], bias ? in[7] : Tensor(), options},
-        sample_scale);
+        sample_scale ? sample_scale.to(in[0].device()) : Tensor());
   };
   c.flops = 8.0 * double(map.numel() * channels) + 4.0 * double(map.numel()) * options.window * options.window;
   return c;

@@ -1,0 +1,20 @@
+# cuDNN as cuDNN::cudnn, its headers alone as cuDNN::headers: beside the CUDA toolkit, in the system's folders or in cuDNN_ROOT.
+find_path(cuDNN_INCLUDE_DIR cudnn_graph.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+find_library(cuDNN_LIBRARY cudnn HINTS ${CUDAToolkit_LIBRARY_DIR})
+if(cuDNN_INCLUDE_DIR)
+  file(STRINGS ${cuDNN_INCLUDE_DIR}/cudnn_version.h lines REGEX "^#define CUDNN_(MAJOR|MINOR|PATCHLEVEL) +[0-9]+$")
+  string(REGEX MATCHALL "[0-9]+" cuDNN_VERSION "${lines}")
+  list(JOIN cuDNN_VERSION "." cuDNN_VERSION)
+endif()
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(cuDNN REQUIRED_VARS cuDNN_LIBRARY cuDNN_INCLUDE_DIR VERSION_VAR cuDNN_VERSION
+  REASON_FAILURE_MESSAGE "install NVIDIA's package cudnn9-cuda-${CUDAToolkit_VERSION_MAJOR}, name its folder with \
+-DcuDNN_ROOT=, or configure with RELUME_CUDA=OFF")
+mark_as_advanced(cuDNN_INCLUDE_DIR cuDNN_LIBRARY)
+if(cuDNN_FOUND AND NOT TARGET cuDNN::cudnn)
+  add_library(cuDNN::headers INTERFACE IMPORTED)
+  target_include_directories(cuDNN::headers INTERFACE ${cuDNN_INCLUDE_DIR})
+  add_library(cuDNN::cudnn UNKNOWN IMPORTED)
+  set_target_properties(cuDNN::cudnn PROPERTIES IMPORTED_LOCATION ${cuDNN_LIBRARY})
+  target_link_libraries(cuDNN::cudnn INTERFACE cuDNN::headers)
+endif()

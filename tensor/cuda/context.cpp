@@ -1,0 +1,47 @@
+#include "tensor/cuda/context.h"
+
+#include <array>
+#include <atomic>
+#include <mutex>
+
+#include "base/error.h"
+
+namespace relume::cuda {
+namespace {
+std::atomic<int64_t> waits{0};
+constexpr int most_devices = 64;
+}  // namespace
+
+void check(cudaError_t result, const char* call) {
+  if (result == cudaSuccess) return;
+  throw Error(std::string(call) + ": " + cudaGetErrorName(result) + ": " + cudaGetErrorString(result));
+}
+
+cudaStream_t stream(Device device) {
+  thread_local int selected = -1;
+  if (selected != device.index) {
+    check(cudaSetDevice(device.index), "cudaSetDevice");
+    selected = device.index;
+  }
+  return cudaStreamPerThread;
+}
+
+int multiprocessors(Device device) {
+  static std::array<std::atomic<int>, most_devices> known{};
+  RELUME_CHECK(device.index >= 0 && device.index < most_devices, "device ", device, " does not exist");
+  std::atomic<int>& count = known[size_t(device.index)];
+  if (count == 0) {
+    int found = 0;
+    check(cudaDeviceGetAttribute(&found, cudaDevAttrMultiProcessorCount, device.index), "cudaDeviceGetAttribute");
+    count = found;
+  }
+  return count;
+}
+
+void wait_for(cudaStream_t s) {
+  ++waits;
+  check(cudaStreamSynchronize(s), "cudaStreamSynchronize");
+}
+int64_t host_waits() { return waits; }
+
+}  // namespace relume::cuda

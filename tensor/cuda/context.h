@@ -1,0 +1,23 @@
+// The device that a call runs on: its stream, its properties, and what it throws when CUDA fails.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "tensor/core/tensor.h"
+
+namespace relume::cuda {
+
+// Everything of a thread runs on one stream per device, in order (design D3); the default is CUDA's stream per thread.
+cudaStream_t stream(Device device);
+
+// Multiprocessors of the device: what a grid that loops is sized by.
+int multiprocessors(Device device);
+
+// Throws an Error that names the call and what CUDA says.
+void check(cudaError_t result, const char* call);
+
+// Waits until everything of the stream has run. Calls are counted: inside a training step there must be none.
+void wait_for(cudaStream_t stream);
+int64_t host_waits();
+
+}  // namespace relume::cuda

@@ -1,0 +1,197 @@
+#include "tensor/cuda/cublaslt.h"
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "tensor/cuda/context.h"
+
+namespace relume::cuda {
+namespace {
+
+constexpr uint64_t most_workspace = 32 << 20;  // what NVIDIA advises for Hopper
+constexpr size_t most_alignment = 256;         // more changes nothing for the library
+
+std::atomic<int64_t> asked{0};
+
+// All that the choice of an algorithm depends on. No bias and nothing added have an alignment of 0.
+struct Key {
+  int64_t rows, columns, depth;
+  int64_t out_pitch, left_pitch, right_pitch, added_pitch;
+  size_t out_alignment, left_alignment, right_alignment, added_alignment, bias_alignment;
+  DType type, out_type;
+  bool left_transposed, right_transposed;
+  auto operator<=>(const Key&) const = default;
+};
+
+struct Algorithm {
+  cublasLtMatmulAlgo_t algorithm;
+  size_t workspace;
+};
+
+struct DeviceState {
+  cublasLtHandle_t handle = nullptr;
+  std::mutex mutex;
+  std::map<Key, Algorithm> algorithms;
+};
+
+// Never destroyed: at the end of the process the driver may be gone before us.
+DeviceState& state_of(Device device) {
+  static std::mutex mutex;
+  static auto* const states = new std::map<int, DeviceState>;
+  const std::lock_guard lock(mutex);
+  DeviceState& state = (*states)[device.index];
+  if (!state.handle) {
+    stream(device);  // a handle belongs to the device that is selected
+    check(cublasLtCreate(&state.handle), "cublasLtCreate");
+  }
+  return state;
+}
+
+cudaDataType_t data_type(DType type) {
+  switch (type) {
+    case DType::f32: return CUDA_R_32F;
+    case DType::f16: return CUDA_R_16F;
+    case DType::bf16: return CUDA_R_16BF;
+    default: RELUME_BUG(false, "a matrix of ", type, " for cuBLASLt");
+  }
+}
+
+MatrixLayout layout_of(const Tensor& t) { return matrix_layout(t.dtype(), t.rows(), t.shape(-1), t.pitch()); }
+
+// The power of two on whose multiples the tensor begins; 0 for an undefined one.
+size_t alignment_of(const Tensor& t) {
+  if (!t) return 0;
+  const auto address = reinterpret_cast<uintptr_t>(t.raw());
+  return std::min<size_t>(address & -address, most_alignment);
+}
+
+int64_t rows_of(const Factor& f) { return f.transposed ? f.tensor.shape(-1) : f.tensor.rows(); }
+int64_t columns_of(const Factor& f) { return f.transposed ? f.tensor.rows() : f.tensor.shape(-1); }
+
+std::string text_of(const char* name, const Key& k) {
+  return detail::concat(name, ": the product [", k.rows, ", ", k.depth, "] x [", k.depth, ", ", k.columns, "] of ", k.type,
+                        " in ", k.out_type);
+}
+
+template <class T> void set(const MatmulPreference& preference, cublasLtMatmulPreferenceAttributes_t attribute, T value) {
+  check(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof(value)),
+        "cublasLtMatmulPreferenceSetAttribute");
+}
+template <class T> void set(const MatmulOperation& operation, cublasLtMatmulDescAttributes_t attribute, T value) {
+  check(cublasLtMatmulDescSetAttribute(operation.get(), attribute, &value, sizeof(value)), "cublasLtMatmulDescSetAttribute");
+}
+
+MatmulPreference preference_for(const Key& key) {
+  cublasLtMatmulPreference_t created = nullptr;
+  check(cublasLtMatmulPreferenceCreate(&created), "cublasLtMatmulPreferenceCreate");
+  MatmulPreference preference(created);
+  set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, most_workspace);
+  // Parts of a sum may be added in f32 alone, and in an order that is always the same.
+  set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, uint32_t(key.right_alignment));
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, uint32_t(key.left_alignment));
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+      uint32_t(key.added_alignment > 0 ? key.added_alignment : key.out_alignment));
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, uint32_t(key.out_alignment));
+  return preference;
+}
+
+// The library's descriptors of a product.
+struct Descriptors {
+  MatmulOperation operation;
+  MatrixLayout a, b, c, d;
+};
+
+Algorithm ask(const char* name, cublasLtHandle_t handle, const Key& key, const Descriptors& use) {
+  ++asked;
+  const MatmulPreference preference = preference_for(key);
+  cublasLtMatmulHeuristicResult_t found{};
+  int count = 0;
+  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle, use.operation.get(), use.a.get(), use.b.get(),
+                                                               use.c.get(), use.d.get(), preference.get(), 1, &found, &count);
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED || (status == CUBLAS_STATUS_SUCCESS && (count == 0 || found.state != status)))
+    throw Error(text_of(name, key) +
+                ": cuBLASLt has no algorithm for it on this device; update CUDA's libraries, or compute on the cpu");
+  check(status, text_of(name, key) + ": cublasLtMatmulAlgoGetHeuristic");
+  return {found.algo, found.workspaceSize};
+}
+
+Algorithm algorithm_for(const char* name, DeviceState& state, const Key& key, const Descriptors& use) {
+  const std::lock_guard lock(state.mutex);
+  const auto known = state.algorithms.find(key);
+  if (known != state.algorithms.end()) return known->second;
+  return state.algorithms[key] = ask(name, state.handle, key, use);
+}
+
+}  // namespace
+
+void multiply(const char* name, const Tensor& out, const Factor& left, const Factor& right, const Tensor& bias,
+              const Tensor& added) {
+  if (out.numel() == 0) return;
+  const Tensor &l = left.tensor, &r = right.tensor, &c = added ? added : out;
+  const Key key{.rows = out.rows(),
+                .columns = out.shape(-1),
+                .depth = columns_of(left),
+                .out_pitch = out.pitch(),
+                .left_pitch = l.pitch(),
+                .right_pitch = r.pitch(),
+                .added_pitch = c.pitch(),
+                .out_alignment = alignment_of(out),
+                .left_alignment = alignment_of(l),
+                .right_alignment = alignment_of(r),
+                .added_alignment = alignment_of(added),
+                .bias_alignment = alignment_of(bias),
+                .type = l.dtype(),
+                .out_type = out.dtype(),
+                .left_transposed = left.transposed,
+                .right_transposed = right.transposed};
+  RELUME_BUG(
+      rows_of(left) == key.rows && columns_of(right) == key.columns && rows_of(right) == key.depth && r.dtype() == key.type,
+      name, ": ", out, " from ", l, " and ", r);
+  const Descriptors use{matmul_operation(right.transposed, left.transposed, bias ? bias.raw() : nullptr), layout_of(r),
+                        layout_of(l), layout_of(c), layout_of(out)};
+  DeviceState& state = state_of(out.device());
+  const cudaStream_t on = stream(out.device());
+  const Algorithm chosen = algorithm_for(name, state, key, use);
+  std::optional<Storage> workspace;
+  if (chosen.workspace > 0) workspace.emplace(out.device(), int64_t(chosen.workspace), MemoryUse::scratch);
+  const float alpha = 1, beta = added ? 1 : 0;
+  const cublasStatus_t status = cublasLtMatmul(
+      state.handle, use.operation.get(), &alpha, r.raw(), use.a.get(), l.raw(), use.b.get(), &beta, c.raw(), use.c.get(),
+      out.raw(), use.d.get(), &chosen.algorithm, workspace ? workspace->data() : nullptr, chosen.workspace, on);
+  if (status != CUBLAS_STATUS_SUCCESS) check(status, text_of(name, key) + ": cublasLtMatmul");
+}
+
+int64_t heuristics_asked() { return asked; }
+
+void check(cublasStatus_t result, const std::string& call) {
+  if (result == CUBLAS_STATUS_SUCCESS) return;
+  throw Error(call + ": " + cublasLtGetStatusName(result) + ": " + cublasLtGetStatusString(result));
+}
+
+cublasLtHandle_t cublaslt_handle(Device device) { return state_of(device).handle; }
+
+MatrixLayout matrix_layout(DType type, int64_t rows, int64_t columns, int64_t pitch) {
+  cublasLtMatrixLayout_t created = nullptr;
+  check(cublasLtMatrixLayoutCreate(&created, data_type(type), uint64_t(columns), uint64_t(rows), pitch),
+        "cublasLtMatrixLayoutCreate");
+  return MatrixLayout(created);
+}
+
+MatmulOperation matmul_operation(bool transpose_a, bool transpose_b, const void* bias) {
+  cublasLtMatmulDesc_t created = nullptr;
+  check(cublasLtMatmulDescCreate(&created, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
+  MatmulOperation operation(created);
+  set(operation, CUBLASLT_MATMUL_DESC_TRANSA, transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
+  set(operation, CUBLASLT_MATMUL_DESC_TRANSB, transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
+  if (bias) {
+    set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    set(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+  }
+  return operation;
+}
+
+}  // namespace relume::cuda

@@ -1,0 +1,9 @@
+#pragma once
+
+namespace relume {
+
+// Fills the CUDA column of the slots and makes CUDA's memory known. On a machine without a GPU the slots exist all the same;
+// what fails there is the first allocation.
+void register_cuda_kernels();
+
+}  // namespace relume

@@ -1,0 +1,16 @@
+#include <cuda_runtime_api.h>
+
+#include "tests/cuda/runs.h"
+
+namespace relume::test {
+
+std::string why_no_device() {
+  int count = 0;
+  const cudaError_t result = cudaGetDeviceCount(&count);
+  if (result != cudaSuccess) return std::string("no CUDA device: ") + cudaGetErrorString(result);
+  return count > 0 ? "" : "no CUDA device on this machine";
+}
+
+void for_each_run(const std::function<void(const std::string&)>& run) { run("device"); }
+
+}  // namespace relume::test
