@@ -151,9 +151,7 @@ class Watchdog::Thread {
   ~Thread() {
     ending_ = true;
     thread_.join();
-    if (std::uncaught_exceptions() == 0)
-      for (const Peer& p : peers_)
-        if (p.connection) p.connection->send(message(Kind::goodbye));
+    if (std::uncaught_exceptions() == 0) part();
     if (listener_ >= 0) close(listener_);
   }
 
@@ -190,6 +188,16 @@ class Watchdog::Thread {
       for (size_t i = rank_ == 0 ? 1 : 0; i < peers_.size(); ++i) judge(i);
       if (rank_ == 0) judge_waiting();
     }
+  }
+
+  // Both sides wait for the other's goodbye: to close a connection with something unread in it would destroy what was said
+  // last.
+  void part() {
+    for (const Peer& p : peers_)
+      if (p.connection) p.connection->send(message(Kind::goodbye));
+    const int64_t start = now_ms();
+    const auto parted = [](const Peer& p) { return !p.connection || p.gone || p.connection->closed(); };
+    while (!std::ranges::all_of(peers_, parted) && now_ms() - start < options_.silence.count()) wait_for_news(), receive();
   }
 
   void wait_for_news() {
