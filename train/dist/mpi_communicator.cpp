@@ -40,7 +40,7 @@ class MpiCommunicator final : public Communicator {
     check(MPI_Type_commit(&narrow_), "MPI_Type_commit");
     check(MPI_Op_create(add_narrow<Float16>, 1, &add_f16_), "MPI_Op_create");
     check(MPI_Op_create(add_narrow<BFloat16>, 1, &add_bf16_), "MPI_Op_create");
-    watchdog_ = std::make_unique<Watchdog>(rank_, size_, options, [this](void* data, size_t bytes) {
+    watchdog_ = std::make_unique<Watchdog>(rank_, size_, options, [](void* data, size_t bytes) {
       check(MPI_Bcast(data, int(bytes), MPI_BYTE, 0, MPI_COMM_WORLD), "MPI_Bcast");
     });
   }
