@@ -1,25 +1,12 @@
 #include "tensor/kernels/memory.h"
 
+#include "tensor/core/visit_type.h"
 #include "tensor/cuda/families.h"
 #include "tensor/cuda/loops.h"
 #include "tensor/scalar/convert.h"
 
 namespace relume::cuda {
 namespace {
-
-// Calls f.operator()<T>() with any element type.
-template <class F> void visit_type(DType type, F&& f) {
-  switch (type) {
-    case DType::f32: return f.template operator()<float>();
-    case DType::f64: return f.template operator()<double>();
-    case DType::f16: return f.template operator()<Float16>();
-    case DType::bf16: return f.template operator()<BFloat16>();
-    case DType::u8: return f.template operator()<uint8_t>();
-    case DType::i32: return f.template operator()<int32_t>();
-    case DType::i64: return f.template operator()<int64_t>();
-    case DType::boolean: return f.template operator()<bool>();
-  }
-}
 
 template <class To, class From> static __global__ void convert_rows(int64_t rows, int64_t columns, Rows<To> out, Rows<From> x) {
   for_each_item(rows * columns, [&](int64_t i) {
