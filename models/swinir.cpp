@@ -166,7 +166,7 @@ Tensor Rstb::operator()(const Tensor& x, const DropPathSource& drop_path) const 
   return conv_(y, x);
 }
 
-SwinIR::SwinIR(const SwinIRConfig& config) : Module(nullptr, ""), config_(config) {
+SwinIR::SwinIR(const SwinIRConfig& config, Device device) : Module(nullptr, "", device), config_(config) {
   const SwinIRConfig& c = config_;
   c.validate();
   const int64_t channels = c.embed_dim, pictures = c.in_chans;

@@ -78,7 +78,8 @@ struct SwinBlockShape {
   bool qkv_bias = true;
 };
 
-// Factor per sample of residual branch `branch` (0, 1, 2, … in order of use), f32 [samples], for a drop probability above 0.
+// Factor per sample of residual branch `branch` (0, 1, 2, … in order of use), f32 [samples] on the network's device, for a drop
+// probability above 0.
 using DropPathSource = std::function<Tensor(int branch, double probability, int64_t samples)>;
 
 class WindowAttention : public Module {
@@ -146,10 +147,10 @@ class Rstb : public Module {
 
 class SwinIR : public Module {
  public:
-  explicit SwinIR(const SwinIRConfig& config);
+  explicit SwinIR(const SwinIRConfig& config, Device device = {});
 
   // x [N, H, W, in_chans] in [0, 1] to [N, H*s, W*s, in_chans], s = 1 with unshuffle, else sf; about [0, 1], not clamped.
-  // H and W are multiples of size_multiple().
+  // H and W are multiples of size_multiple(); x lies on device().
   Tensor operator()(const Tensor& x) const;
 
   int size_multiple() const;     // what H and W must be multiples of; 1 when the network pads by itself

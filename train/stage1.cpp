@@ -18,16 +18,16 @@ namespace {
 
 using Path = std::filesystem::path;
 
-Tensor restored(const SwinIR& network, const Tensor& lq) {  // [H, W, 3]
+Tensor restored(const SwinIR& network, const Tensor& lq) {  // [H, W, 3] on the CPU
   const NoGrad no_grad;
   const Shape& s = lq.shape();
-  return network(lq.reshape({1, s[0], s[1], s[2]})).reshape(s);
+  return network(lq.reshape({1, s[0], s[1], s[2]}).to(network.device())).reshape(s).to(Device{});
 }
 
 class Stage1Task : public TrainingTask {
  public:
-  explicit Stage1Task(const Stage1Config& config)
-      : config_(config), validation_(validation_pairs(config)), network_(config.model) {
+  Stage1Task(const Stage1Config& config, Device device)
+      : config_(config), validation_(validation_pairs(config)), network_(config.model, device) {
     if (config.weights.empty())
       network_.initialise(uint64_t(config.seed));
     else
@@ -66,11 +66,14 @@ class Stage1Task : public TrainingTask {
 
   double add_gradients(int64_t position, int64_t part, int64_t parts) override {
     const int64_t samples = config_.train.batch_size / parts, first = part * samples;
-    const Tensor lq = batch_.lq.slice(first, first + samples), gt = batch_.gt.slice(first, first + samples);
+    const Device device = network_.device();
+    const Tensor lq = batch_.lq.slice(first, first + samples).to(device),
+                 gt = batch_.gt.slice(first, first + samples).to(device);
     network_.set_training(true);
     const DropPathDraws draws{.seed = uint64_t(config_.seed), .step = uint32_t(position), .first_sample = uint32_t(first)};
-    network_.set_drop_path(
-        [draws](int branch, double probability, int64_t n) { return drop_path_scale(draws, branch, probability, n); });
+    network_.set_drop_path([draws, device](int branch, double probability, int64_t n) {
+      return drop_path_scale(draws, branch, probability, n, device);
+    });
     const Tensor loss = sum_squared_error(network_(lq), gt);
     backward(loss);
     network_.set_training(false);
@@ -132,11 +135,16 @@ void save_swinir(const SwinIR& network, int64_t step, const Path& path, bool ave
                      {"relume.version", version_number()}});
 }
 
-TrainingResult train_stage1(const Stage1Config& config, const std::string& resume) {
+TrainingResult train_stage1(const Stage1Config& config, const std::string& resume, Device device) {
   config.validate();
   config.train.validate();
-  Stage1Task task(config);
-  return run_training(task, config.train, {config.output, config.overwrite, resume});
+  Stage1Task task(config, device);
+  try {
+    return run_training(task, config.train, {config.output, config.overwrite, resume});
+  } catch (OutOfMemory& e) {
+    e.add_context("in a training: raise train.accumulate, set train.activation_checkpointing=true, or lower train.batch_size");
+    throw;
+  }
 }
 
 }  // namespace relume

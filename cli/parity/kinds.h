@@ -29,7 +29,8 @@ void register_metric_kinds(Kinds& kinds);      // metric_psnr_ssim, metric_niqe
 void register_restore_kinds(Kinds& kinds);     // gaussian_weights, tiled_fn, cleaner
 void register_format_kinds(Kinds& kinds);      // format_good, format_malformed
 
-// The SwinIR of a case: `call` is the reference's constructor call, `prefix` what the case's weights carry before their names.
+// The SwinIR of a case, on its device: `call` is the reference's constructor call, `prefix` what the case's weights carry
+// before their names.
 std::unique_ptr<SwinIR> swinir_of(const Case& c, const Json& call, const std::string& prefix = "");
 
 }  // namespace relume::parity

@@ -17,6 +17,7 @@ namespace {
 // back by itself (trim() does), because a step asks for the same sizes again.
 class PoolAllocator final : public Allocator {
  public:
+  explicit PoolAllocator(int index) : device_{DeviceKind::cuda, index} {}
   void* allocate(int64_t bytes, MemoryUse use) override {
     keep_what_is_released();
     void* pointer = nullptr;
@@ -44,9 +45,19 @@ class PoolAllocator final : public Allocator {
     wait_for(stream(device_));
     check(cudaMemPoolTrimTo(pool(), 0), "cudaMemPoolTrimTo");
   }
+  int64_t free_bytes() const override { return int64_t(memory_info().free); }
   int64_t most_held(int64_t peak) const override { return peak; }
 
  private:
+  struct MemoryInfo {
+    size_t free = 0, total = 0;
+  };
+  MemoryInfo memory_info() const {
+    stream(device_);  // selects the device that is asked
+    MemoryInfo info;
+    check(cudaMemGetInfo(&info.free, &info.total), "cudaMemGetInfo");
+    return info;
+  }
   cudaMemPool_t pool() const {
     cudaMemPool_t p = nullptr;
     check(cudaDeviceGetDefaultMemPool(&p, device_.index), "cudaDeviceGetDefaultMemPool");
@@ -60,11 +71,10 @@ class PoolAllocator final : public Allocator {
   }
   [[noreturn]] void fail_out_of_memory(int64_t bytes) {
     cudaGetLastError();  // the failure must not be reported again by the next call
-    size_t free_bytes = 0, total = 0;
-    check(cudaMemGetInfo(&free_bytes, &total), "cudaMemGetInfo");
+    const MemoryInfo info = memory_info();
     throw OutOfMemory("out of memory on " + to_text(device_) + ": " + human_bytes(double(bytes)) + " asked for, " +
-                      human_bytes(double(counts().in_use())) + " in use, " + human_bytes(double(free_bytes)) + " of " +
-                      human_bytes(double(total)) + " free; use a smaller picture, tile, batch or network");
+                      human_bytes(double(counts().in_use())) + " in use, " + human_bytes(double(info.free)) + " of " +
+                      human_bytes(double(info.total)) + " free; use a smaller picture, tile, batch or network");
   }
   static std::string to_text(Device d) { return "cuda:" + std::to_string(d.index); }
   MemoryCounts counts() const {
@@ -72,7 +82,7 @@ class PoolAllocator final : public Allocator {
     return counts_;
   }
 
-  Device device_{DeviceKind::cuda, 0};
+  const Device device_;
   std::once_flag configured_;
   mutable std::mutex mutex_;
   MemoryCounts counts_;
@@ -80,9 +90,9 @@ class PoolAllocator final : public Allocator {
 
 }  // namespace
 
-void register_allocator() {
-  static auto* const pool = new PoolAllocator;  // never destroyed: tensors of static lifetime may outlive any order of ours
-  set_allocator(DeviceKind::cuda, pool);
+void register_allocators() {
+  // Never destroyed: tensors of static lifetime may outlive any order of ours.
+  for (int index = 0; index < most_devices; ++index) set_allocator({DeviceKind::cuda, index}, new PoolAllocator(index));
 }
 
 }  // namespace relume::cuda

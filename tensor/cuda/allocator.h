@@ -2,7 +2,8 @@
 
 namespace relume::cuda {
 
-// Makes cudaMallocAsync's pool of the current device the memory of tensors on it. Called by the backend's registration.
-void register_allocator();
+// Makes cudaMallocAsync's pools the memory of tensors on their devices. Called by the backend's registration; nothing is asked
+// of CUDA before the first allocation.
+void register_allocators();
 
 }  // namespace relume::cuda

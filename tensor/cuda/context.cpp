@@ -9,7 +9,6 @@
 namespace relume::cuda {
 namespace {
 std::atomic<int64_t> waits{0};
-constexpr int most_devices = 64;
 }  // namespace
 
 void check(cudaError_t result, const char* call) {

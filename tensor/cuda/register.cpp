@@ -6,7 +6,7 @@
 namespace relume {
 
 void register_cuda_kernels() {
-  cuda::register_allocator();
+  cuda::register_allocators();
   cuda::register_memory_kernels();
   cuda::register_elementwise_kernels();
   cuda::register_reduce_kernels();

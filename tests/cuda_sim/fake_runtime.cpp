@@ -4,6 +4,7 @@
 #include <cstring>
 #include <map>
 #include <stdexcept>
+#include <tuple>
 
 #include "tests/cuda_sim/sim.h"
 
@@ -57,15 +58,27 @@ DeviceMemoryOpen::~DeviceMemoryOpen() {
 
 void set_device_memory(unsigned long long bytes) { device().total = bytes; }
 
+Machine& machine() {
+  static Machine m;
+  return m;
+}
+
 }  // namespace relume::sim
 
 using namespace relume::sim;
 
 extern "C" {
 
-cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
+cudaError_t cudaGetDeviceCount(int* count) { return *count = int(machine().gpus.size()), machine().driver; }
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int index) {
+  *properties = {};
+  std::strcpy(properties->name, "simulated GPU");
+  std::tie(properties->major, properties->minor) = machine().gpus.at(size_t(index));
+  properties->totalGlobalMem = device().total;
+  return cudaSuccess;
+}
 cudaError_t cudaGetDevice(int* index) { return *index = 0, cudaSuccess; }
-cudaError_t cudaSetDevice(int index) { return index == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
+cudaError_t cudaSetDevice(int index) { return index < int(machine().gpus.size()) ? cudaSuccess : cudaErrorInvalidDevice; }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 const char* cudaGetErrorName(cudaError_t e) {
   return e == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaError";

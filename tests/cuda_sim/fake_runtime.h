@@ -2,6 +2,11 @@
 // once. Fakes answer calls of the real headers; what we never call is missing, and the linker says so.
 #pragma once
 
+#include <cuda_runtime_api.h>
+
+#include <utility>
+#include <vector>
+
 namespace relume::sim {
 
 // While one exists, device memory may be touched. Outside, the address sanitizer reports the host that does.
@@ -15,5 +20,12 @@ class DeviceMemoryOpen {
 
 // Bytes that the device pretends to have; allocations beyond fail as on a device.
 void set_device_memory(unsigned long long bytes);
+
+// What the machine pretends to be.
+struct Machine {
+  std::vector<std::pair<int, int>> gpus{{9, 0}};  // compute capability of each
+  cudaError_t driver = cudaSuccess;               // what asking for them gives
+};
+Machine& machine();
 
 }  // namespace relume::sim
