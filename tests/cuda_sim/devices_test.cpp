@@ -13,6 +13,7 @@ namespace {
 
 class CudaDevices : public testing::Test {
  protected:
+  CudaDevices() { unsetenv("CUDA_VISIBLE_DEVICES"); }
   ~CudaDevices() override { sim::machine() = {}; }
   static std::string why_none(cudaError_t driver, std::vector<std::pair<int, int>> gpus = {}) {
     sim::machine() = {.gpus = std::move(gpus), .driver = driver};

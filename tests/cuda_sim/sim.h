@@ -16,8 +16,6 @@
 #include <stdexcept>
 #include <string>
 
-#define __CUDA_ARCH_LIST__ 800, 900  // nvcc gives those it compiles for
-
 namespace relume::sim {
 
 // Thrown by launch() when a kernel breaks a rule of the machine; the message names the rule, the block, the thread, the place.
