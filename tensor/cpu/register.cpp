@@ -15,6 +15,7 @@ void register_cpu_kernels() {
   cpu::register_random_kernels();
   cpu::register_optimizer_kernels();
   cpu::register_attention_kernels();
+  cpu::register_sequence_attention_kernels();
   cpu::register_matmul_kernels();
   cpu::register_conv_kernels();
   cpu::register_picture_correlate_kernels();
