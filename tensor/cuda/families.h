@@ -12,6 +12,7 @@ void register_matmul_kernels();
 void register_resample_kernels();
 void register_conv_kernels();
 void register_attention_kernels();
+void register_sequence_attention_kernels();
 void register_random_kernels();
 void register_optimizer_kernels();
 void register_picture_correlate_kernels();

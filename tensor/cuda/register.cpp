@@ -11,6 +11,7 @@ void register_cuda_kernels() {
   cuda::register_elementwise_kernels();
   cuda::register_reduce_kernels();
   cuda::register_attention_kernels();
+  cuda::register_sequence_attention_kernels();
   cuda::register_norm_kernels();
   cuda::register_matmul_kernels();
   cuda::register_resample_kernels();
