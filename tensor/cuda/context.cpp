@@ -38,6 +38,12 @@ int multiprocessors(Device device) {
   return count;
 }
 
+size_t shared_bytes_per_block(Device device) {
+  int bytes = 0;
+  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device.index), "cudaDeviceGetAttribute");
+  return size_t(bytes);
+}
+
 void wait_for(cudaStream_t s) {
   ++waits;
   check(cudaStreamSynchronize(s), "cudaStreamSynchronize");

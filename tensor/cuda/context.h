@@ -13,6 +13,9 @@ cudaStream_t stream(Device device);
 // Multiprocessors of the device: what a grid that loops is sized by.
 int multiprocessors(Device device);
 
+// Bytes of shared memory that a block may ask for.
+size_t shared_bytes_per_block(Device device);
+
 // Throws an Error that names the call and what CUDA says.
 void check(cudaError_t result, const char* call);
 

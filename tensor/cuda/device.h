@@ -1,6 +1,6 @@
 // Everything that a kernel of this folder may use of the machine, and how kernels are launched. Each primitive has two bodies:
 // the device's, and the simulator's (docs/cuda.md), which runs the same source on the CPU. Kernels use nothing beside this
-// header: no cooperative groups, no intrinsics of their own.
+// header and mma.h: no cooperative groups, no intrinsics of their own.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -26,7 +26,7 @@
   using name##_type = ::relume::cuda::Same<__VA_ARGS__>; \
   auto& name = *static_cast<name##_type*>(::relume::sim::static_shared_memory(&name##_key, sizeof(name##_type), 16))
 #else
-#define RELUME_SHARED(name, ...) __shared__ __align__(16) ::relume::cuda::Same<__VA_ARGS__> name
+#define RELUME_SHARED(name, ...) __shared__ __align__(16)::relume::cuda::Same<__VA_ARGS__> name
 #endif
 
 // Before a loop whose counter must be a constant, so that an array it indexes stays in registers.
@@ -83,7 +83,6 @@ template <class T> inline T exchange(uint32_t mask, T mine, int from, const sim:
       place);
   return own.got;
 }
-inline int lane_of_thread() { return int((threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % warp_size); }
 }  // namespace detail
 #endif
 
@@ -98,7 +97,7 @@ template <class T> __device__ inline T shuffle(T x, int from, uint32_t mask = wh
 // What the lane has whose number differs from ours by the bits of `bits`.
 template <class T> __device__ inline T shuffle_xor(T x, int bits, uint32_t mask = whole_warp RELUME_PLACE) {
 #ifdef RELUME_CUDA_SIM
-  return detail::exchange(mask, x, detail::lane_of_thread() ^ bits, place);
+  return detail::exchange(mask, x, sim::lane() ^ bits, place);
 #else
   return __shfl_xor_sync(mask, x, bits);
 #endif

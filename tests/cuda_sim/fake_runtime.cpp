@@ -21,6 +21,7 @@ struct DeviceMemory {
   std::map<char*, size_t> blocks;
   size_t in_use = 0, total = size_t(16) << 30;
   int open = 0;  // how many DeviceMemoryOpen there are
+  int shared_bytes = 227 << 10;
 };
 DeviceMemory& device() {
   static DeviceMemory d;
@@ -57,6 +58,9 @@ DeviceMemoryOpen::~DeviceMemoryOpen() {
 
 void set_device_memory(unsigned long long bytes) { device().total = bytes; }
 
+void set_shared_bytes_per_block(int bytes) { device().shared_bytes = bytes; }
+int shared_bytes_per_block() { return device().shared_bytes; }
+
 }  // namespace relume::sim
 
 using namespace relume::sim;
@@ -75,7 +79,9 @@ const char* cudaGetErrorString(cudaError_t e) {
 }
 // Few multiprocessors, so that small work already makes threads go round their loops.
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  return attribute == cudaDevAttrMultiProcessorCount ? (*value = 1, cudaSuccess) : cudaErrorInvalidValue;
+  if (attribute == cudaDevAttrMultiProcessorCount) return *value = 1, cudaSuccess;
+  if (attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin) return *value = shared_bytes_per_block(), cudaSuccess;
+  return cudaErrorInvalidValue;
 }
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total) {
   *total = device().total, *free_bytes = device().total - device().in_use;

@@ -16,4 +16,8 @@ class DeviceMemoryOpen {
 // Bytes that the device pretends to have; allocations beyond fail as on a device.
 void set_device_memory(unsigned long long bytes);
 
+// Bytes of shared memory that a block may ask for: 227 KB as on compute capability 9.0, until it is set.
+void set_shared_bytes_per_block(int bytes);
+int shared_bytes_per_block();
+
 }  // namespace relume::sim
