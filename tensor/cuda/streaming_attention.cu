@@ -19,18 +19,21 @@ constexpr int most_rows = 64;
 struct Plan {
   Plan(const char* name, const Sequences& s, int own, int streamed, Device device) : pitch(quad_pitch(s.head_dim)) {
     const size_t most = shared_bytes_per_block(device);
-    const auto bytes_of = [&] {
-      return sizeof(float) * size_t((own * rows + streamed * columns) * pitch + rows * score_pitch() + numbers * most_rows);
+    const auto arrange = [&] {
+      score_pitch = quad_pitch(columns);
+      bytes = sizeof(float) * size_t((own * rows + streamed * columns) * pitch + rows * score_pitch + numbers * most_rows);
     };
-    while (bytes_of() > most && rows > product_side) (columns == rows ? columns : rows) /= 2;
-    bytes = bytes_of();
+    arrange();
+    while (bytes > most && rows > product_side) {
+      (columns == rows ? columns : rows) /= 2;
+      arrange();
+    }
     RELUME_CHECK(bytes <= most, name, ": heads of ", s.head_dim, " channels need ", bytes / 1024 + 1, " KB of the ",
                  most / 1024, " KB of shared memory that a block has on ", device, "; use more heads");
   }
-  RELUME_HD int score_pitch() const { return quad_pitch(columns); }
 
   static constexpr int numbers = 3;
-  int rows = most_rows, columns = most_rows, pitch;
+  int rows = most_rows, columns = most_rows, pitch, score_pitch;
   size_t bytes;
 };
 
@@ -123,7 +126,7 @@ template <int N, class T> static __global__ void attend(Sequences s, Plan p, Row
   const HeadRows<T> k_rows = head_of(k_map, s.keys), v_rows = head_of(v_map, s.keys);
   Memory memory;
   const Factor<false> q = memory.tile(p.rows, p.pitch), out = memory.tile(p.rows, p.pitch),
-                      streamed = memory.tile(p.columns, p.pitch), scores = memory.tile(p.rows, p.score_pitch());
+                      streamed = memory.tile(p.columns, p.pitch), scores = memory.tile(p.rows, p.score_pitch);
   const RunningSoftmax softmax{memory.row_numbers(), memory.row_numbers(), memory.row_numbers()};
 
   load_rows<N>(q, p.rows, head_of(q_map, s.queries), part.first, s.head_dim);
@@ -177,7 +180,7 @@ template <int N, class T> static __global__ void attend_query_gradient(Sequences
   const HeadRows<T> k_rows = head_of(k_map, s.keys), v_rows = head_of(v_map, s.keys);
   Memory memory;
   const Factor<false> q = memory.tile(p.rows, p.pitch), dy = memory.tile(p.rows, p.pitch), dq = memory.tile(p.rows, p.pitch),
-                      streamed = memory.tile(p.columns, p.pitch), scores = memory.tile(p.rows, p.score_pitch());
+                      streamed = memory.tile(p.columns, p.pitch), scores = memory.tile(p.rows, p.score_pitch);
   float *const lse = memory.row_numbers(), *const delta = memory.row_numbers();
 
   load_rows<N>(q, p.rows, head_of(q_map, s.queries), part.first, s.head_dim);
@@ -216,7 +219,7 @@ template <int N, class T> static __global__ void attend_key_gradients(Sequences 
   Memory memory;
   const auto own_tile = [&] { return memory.tile(p.rows, p.pitch); };
   const Factor<false> k = own_tile(), v = own_tile(), dk = own_tile(), dv = own_tile(), q = memory.tile(p.columns, p.pitch),
-                      dy = memory.tile(p.columns, p.pitch), scores = memory.tile(p.rows, p.score_pitch());
+                      dy = memory.tile(p.columns, p.pitch), scores = memory.tile(p.rows, p.score_pitch);
   float *const lse = memory.row_numbers(), *const delta = memory.row_numbers();
 
   load_rows<N>(k, p.rows, head_of(k_map, s.keys), part.first, s.head_dim);

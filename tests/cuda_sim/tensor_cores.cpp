@@ -1,4 +1,6 @@
 // Products of matrix fragments and their loads, lane by lane as PTX lays them out.
+#include "tests/cuda_sim/tensor_cores.h"
+
 #include <cmath>
 #include <cstring>
 
@@ -8,6 +10,7 @@ namespace relume::sim {
 namespace {
 
 constexpr uint32_t whole_warp = 0xffffffffu;
+int64_t products = 0;
 
 struct Product {
   float* c;
@@ -17,6 +20,7 @@ struct Product {
 };
 
 void multiply(void* const lanes[32], uint32_t) {
+  ++products;
   float a[16][16], b[16][8];
   for (int lane = 0; lane < 32; ++lane) {
     const auto& own = *static_cast<const Product*>(lanes[lane]);
@@ -54,6 +58,8 @@ void load_matrices(void* const lanes[32], uint32_t) {
 }
 
 }  // namespace
+
+int64_t tensor_core_products() { return products; }
 
 void mma_m16n8k16(float* c, const uint32_t* a, const uint32_t* b, float (*widen)(uint16_t), Place place) {
   Product own{c, a, b, widen};

@@ -1,4 +1,6 @@
 // Tensor cores and asynchronous copies in the simulator: fragments against plain products, and what it says about misuse.
+#include "tests/cuda_sim/tensor_cores.h"
+
 #include <gtest/gtest.h>
 
 #include <string>
@@ -6,6 +8,7 @@
 
 #include "tensor/core/tensor.h"
 #include "tensor/cuda/mma.h"
+#include "tensor/cuda/streaming_attention.h"
 #include "tests/cuda/runs.h"
 #include "tests/cuda_sim/sim.h"
 #include "tests/support/errors.h"
@@ -84,6 +87,29 @@ template <int count, bool transposed> void expect_loaded() {
 
 TEST(TensorCores, LoadMatricesAsPtxDoes) {
   expect_loaded<2, false>(), expect_loaded<4, false>(), expect_loaded<2, true>(), expect_loaded<4, true>();
+}
+
+// Products that attention over five tokens, forward and backward, takes from tensor cores; its rows begin at `column` of wider
+// ones.
+int64_t products_of_attention(DType type, int head_dim, int64_t column) {
+  const auto rows = [&](uint64_t seed) {
+    const Tensor wide = uniform({1, 5, head_dim + 8}, seed).to(type).to(cuda_device);
+    return wide.columns(column, column + head_dim);
+  };
+  const Tensor q = rows(1), k = rows(2), v = rows(3), dy = rows(4), y = rows(5), dq = rows(6);
+  const Tensor lse = Tensor::empty({1, 5, 1}, DType::f32, cuda_device);
+  const int64_t before = sim::tensor_core_products();
+  cuda::streaming_attention_forward(y, lse, q, k, v, {});
+  cuda::streaming_attention_backward({.dq = dq, .dk = {}, .dv = {}}, dy, y, lse, q, k, v, {});
+  return sim::tensor_core_products() - before;
+}
+
+TEST(TensorCores, ComputeAttentionWhereRowsAllow) {
+  EXPECT_GT(products_of_attention(DType::bf16, 64, 0), 0);
+  EXPECT_GT(products_of_attention(DType::f16, 40, 8), 0);
+  EXPECT_EQ(products_of_attention(DType::f16, 64, 2), 0) << "rows beside a boundary";
+  EXPECT_EQ(products_of_attention(DType::f16, 30, 0), 0) << "30 channels";
+  EXPECT_EQ(products_of_attention(DType::f32, 64, 0), 0) << "f32";
 }
 
 static __global__ void load_beside_a_boundary() {
