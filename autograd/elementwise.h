@@ -11,6 +11,10 @@ inline Tensor gelu(const Tensor& x) { return activate(x, gelu_activation); }  //
 inline Tensor silu(const Tensor& x) { return activate(x, silu_activation); }
 inline Tensor leaky_relu(const Tensor& x, double slope) { return activate(x, leaky_relu_activation(slope)); }
 
+// x [..., 2 C] to value * act(gate) [..., C]: the first half of the channels is the value, the second the gate (GEGLU with the
+// erf GELU). Saves x.
+Tensor gated_activation(const Tensor& x, Activation act);
+
 Tensor add(const Tensor& x, const Tensor& y);
 Tensor sub(const Tensor& x, const Tensor& y);
 Tensor mul(const Tensor& x, const Tensor& y);

@@ -28,4 +28,23 @@ class LayerNorm : public Module {
   double eps_;
 };
 
+// GroupNorm of maps [N, ..., channels], with the activation of the options behind it.
+class GroupNorm : public Module {
+ public:
+  GroupNorm(Module* parent, std::string name, int64_t channels, GroupNormOptions options = {})
+      : Module(parent, std::move(name)),
+        weight(parameter("weight", {channels})),
+        bias(parameter("bias", {channels})),
+        options_(options) {}
+
+  Tensor operator()(const Tensor& x) const {
+    return with_path([&] { return group_norm(x, weight, bias, options_); });
+  }
+
+  Tensor weight, bias;
+
+ private:
+  GroupNormOptions options_;
+};
+
 }  // namespace relume

@@ -10,6 +10,7 @@ void register_cpu_kernels() {
   cpu::register_elementwise_kernels();
   cpu::register_reduce_kernels();
   cpu::register_norm_kernels();
+  cpu::register_group_norm_kernels();
   cpu::register_resample_kernels();
   cpu::register_picture_resample_kernels();
   cpu::register_random_kernels();

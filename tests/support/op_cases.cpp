@@ -95,8 +95,18 @@ OpCase attention_case(const std::string& name, const Shape& map, WindowAttention
   return c;
 }
 
+OpCase group_norm_case(const std::string& name, const Shape& x, const GroupNormOptions& options) {
+  return {.name = "group_norm/" + name, .inputs = {{x, -3, 5}, {{x[-1]}}, {{x[-1]}}}, .run = [options](const Inputs& in) {
+            return group_norm(in[0], in[1], in[2], options);
+          }};
+}
+
 OpCase unary_case(const std::string& name, const Shape& shape, std::function<Tensor(const Tensor&)> f, double off_zero = 0) {
   return {.name = name, .inputs = {{shape, -4, 4, off_zero}}, .run = [f](const Inputs& in) { return f(in[0]); }};
+}
+
+OpCase gated_case(const std::string& name, const Shape& x, Activation act) {
+  return unary_case("gated_activation/" + name, x, [act](const Tensor& t) { return gated_activation(t, act); });
 }
 
 OpCase pad_case(const std::string& name, const Shape& x, std::array<int64_t, 4> amounts, Border border) {
@@ -111,6 +121,9 @@ std::vector<OpCase> small_cases() {
       unary_case("silu", {2, 17}, silu),
       unary_case(
           "leaky_relu", {1, 3, 5, 19}, [](const Tensor& x) { return leaky_relu(x, 0.2); }, 0.05),
+      gated_case("geglu", {2, 3, 10}, gelu_activation),
+      gated_case("one", {1, 2}, gelu_activation),
+      gated_case("silu", {3, 5, 32}, silu_activation),
       unary_case("scale", {5, 3}, [](const Tensor& x) { return scale(x, -2.5); }),
       unary_case("sum", {7, 11}, sum),
       unary_case("reshape", {2, 3, 5},
@@ -151,6 +164,13 @@ std::vector<OpCase> small_cases() {
       {.name = "layer_norm/small_variance",
        .inputs = {{{5, 37}, -0.005, 0.005}, {{37}}, {{37}}},
        .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
+      group_norm_case("plain", {2, 5, 7, 12}, {.groups = 4}),
+      group_norm_case("silu", {2, 3, 5, 24}, {.groups = 3, .act = silu_activation}),
+      group_norm_case("tokens", {2, 35, 40}, {.groups = 4, .eps = 1e-6, .act = gelu_activation}),
+      group_norm_case("one_group", {3, 4, 3, 7}, {.groups = 1, .act = silu_activation}),
+      group_norm_case("groups_of_one", {2, 3, 5, 6}, {.groups = 6, .act = silu_activation}),
+      group_norm_case("one_pixel", {3, 1, 1, 20}, {.groups = 4}),
+      group_norm_case("blocks", {2, 19, 17, 36}, {.groups = 9, .act = silu_activation}),
       linear_case("one", {1, 1}, 1),
       linear_case("odd", {7, 13}, 11),
       linear_case("tail_block", {2, 67, 20}, 33),
@@ -234,6 +254,17 @@ std::vector<OpCase> large_cases() {
       {.name = "layer_norm/paper",
        .inputs = {{tokens}, {{180}}, {{180}}},
        .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
+      group_norm_case("unet/64", {1, 64, 64, 320}, {.act = silu_activation}),
+      group_norm_case("unet/64/batch", {8, 64, 64, 320}, {.act = silu_activation}),
+      group_norm_case("unet/64/transformer", {1, 64, 64, 320}, {.eps = 1e-6}),
+      group_norm_case("unet/32", {1, 32, 32, 640}, {.act = silu_activation}),
+      group_norm_case("unet/16", {1, 16, 16, 2560}, {.act = silu_activation}),
+      group_norm_case("unet/8", {1, 8, 8, 1280}, {.act = silu_activation}),
+      group_norm_case("vae/512", {1, 512, 512, 128}, {.eps = 1e-6, .act = silu_activation}),
+      group_norm_case("vae/256", {1, 256, 256, 256}, {.eps = 1e-6, .act = silu_activation}),
+      group_norm_case("vae/64", {1, 64, 64, 512}, {.eps = 1e-6, .act = silu_activation}),
+      gated_case("unet/64", {1, 4096, 2560}, gelu_activation),
+      gated_case("unet/16", {1, 256, 10240}, gelu_activation),
       unary_case("upsample_nearest/paper", {1, 256, 256, 64}, [](const Tensor& x) { return upsample_nearest(x, 2); }),
       unary_case("pixel_unshuffle/paper", {1, 512, 512, 3}, [](const Tensor& x) { return pixel_unshuffle(x, 8); }),
       linear_case("demo/qkv", demo, 96),
