@@ -1,12 +1,13 @@
 // GroupNorm with the activation behind it: one pass over memory for the sums and one for the result, a few samples at a time
 // where they stay in the cache in between.
+#include "tensor/kernels/norm.h"
+
 #include <cmath>
 #include <vector>
 
 #include "tensor/cpu/families.h"
 #include "tensor/cpu/loops.h"
 #include "tensor/cpu/reference/reference.h"
-#include "tensor/kernels/norm.h"
 
 namespace relume::cpu {
 namespace {

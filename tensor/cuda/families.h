@@ -8,6 +8,7 @@ void register_memory_kernels();
 void register_elementwise_kernels();
 void register_reduce_kernels();
 void register_norm_kernels();
+void register_group_norm_kernels();
 void register_matmul_kernels();
 void register_resample_kernels();
 void register_conv_kernels();

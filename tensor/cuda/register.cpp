@@ -12,6 +12,7 @@ void register_cuda_kernels() {
   cuda::register_reduce_kernels();
   cuda::register_attention_kernels();
   cuda::register_norm_kernels();
+  cuda::register_group_norm_kernels();
   cuda::register_matmul_kernels();
   cuda::register_resample_kernels();
   cuda::register_conv_kernels();
