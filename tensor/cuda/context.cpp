@@ -39,9 +39,21 @@ int multiprocessors(Device device) {
 }
 
 void wait_for(cudaStream_t s) {
+  refuse_capture(s, "waiting for the device");
   ++waits;
   check(cudaStreamSynchronize(s), "cudaStreamSynchronize");
 }
+void wait_for(cudaEvent_t event) {
+  ++waits;
+  check(cudaEventSynchronize(event), "cudaEventSynchronize");
+}
 int64_t host_waits() { return waits; }
+
+void refuse_capture(cudaStream_t s, const char* doing) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(s, &status), "cudaStreamIsCapturing");
+  if (status != cudaStreamCaptureStatusNone)
+    throw Error(std::string(doing) + " cannot be part of a CUDA graph; do it before or after the captured call");
+}
 
 }  // namespace relume::cuda

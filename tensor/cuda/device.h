@@ -8,6 +8,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "tensor/cuda/context.h"
 
@@ -126,13 +127,23 @@ __device__ inline uint32_t ballot(bool condition, uint32_t mask = whole_warp REL
 #endif
 }
 
-__device__ inline float atomic_add(float* to, float x) {
+// Adds to what other threads of the device add to as well, in no particular order; gives what was there before.
+template <class T> __device__ inline T atomic_add(T* to, T x) {
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, uint32_t>);
 #ifdef RELUME_CUDA_SIM
-  const float before = *to;
+  const T before = *to;
   *to += x;
   return before;
 #else
   return atomicAdd(to, x);
+#endif
+}
+
+// Whoever on the device sees what this thread writes behind the fence sees what it wrote before; what it reads behind is no
+// older than what it read before.
+__device__ inline void device_fence() {
+#ifndef RELUME_CUDA_SIM
+  __threadfence();
 #endif
 }
 
@@ -157,9 +168,9 @@ template <int threads, class T> __device__ inline T block_sum(T x) {
 
 // Runs the kernel on the stream; arguments are converted to the kernel's parameters.
 template <class... P, class... A> void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block,
-                                              size_t shared_bytes, [[maybe_unused]] cudaStream_t stream, A&&... args) {
+                                              size_t shared_bytes, cudaStream_t stream, A&&... args) {
 #ifdef RELUME_CUDA_SIM
-  sim::launch(name, grid, block, shared_bytes, [&] { kernel(P(args)...); });
+  sim::launch(name, grid, block, shared_bytes, stream, [kernel, ... parameters = P(args)] { kernel(parameters...); });
 #else
   if (shared_bytes > 48 * 1024)
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,

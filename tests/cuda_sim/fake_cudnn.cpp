@@ -534,7 +534,7 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     require(handle->stream.has_value(), "the handle has no stream");
     require(find(plan)->finalized && find(pack)->finalized, "run before it was finalized",
             CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED);
-    execute(*find(plan), *find(pack));
+    enqueue(*handle->stream, [plan_kept = find(plan), pack_kept = find(pack)] { execute(*plan_kept, *pack_kept); });
   });
 }
 

@@ -33,6 +33,7 @@ enum class Mistake {
   wrong_stride,
   wrong_leading_dimension,
   wrong_transpose,
+  copy_not_awaited,
 };
 
 const std::map<std::string, Mistake>& mistakes() {
@@ -51,6 +52,7 @@ const std::map<std::string, Mistake>& mistakes() {
       {"wrong_stride", Mistake::wrong_stride},
       {"wrong_leading_dimension", Mistake::wrong_leading_dimension},
       {"wrong_transpose", Mistake::wrong_transpose},
+      {"copy_not_awaited", Mistake::copy_not_awaited},
   };
   return names;
 }
@@ -156,7 +158,28 @@ bool product_right(Mistake mistake) {
   return right_numbers;
 }
 
-bool all_right(Mistake mistake) { return sums_right(mistake) && convolution_right(mistake) && product_right(mistake); }
+// A copy on a stream of its own, which the stream that reads has to wait for.
+bool copy_right(Mistake mistake) {
+  cudaStream_t copies = nullptr;
+  cudaEvent_t copied = nullptr;
+  void* pinned = nullptr;
+  cudaStreamCreateWithFlags(&copies, cudaStreamNonBlocking);
+  cudaEventCreateWithFlags(&copied, cudaEventDisableTiming);
+  cudaHostAlloc(&pinned, sizeof(float), cudaHostAllocDefault);
+  *static_cast<float*>(pinned) = 5;
+  const Tensor to = Tensor::full({1}, 3, DType::f32, cuda_device);
+  cudaMemcpyAsync(to.raw(), pinned, sizeof(float), cudaMemcpyHostToDevice, copies);
+  cudaEventRecord(copied, copies);
+  if (mistake != Mistake::copy_not_awaited) cudaStreamWaitEvent(cuda::stream(cuda_device), copied, 0);
+  const double found = to.item();
+  cudaStreamDestroy(copies), cudaEventDestroy(copied), cudaFreeHost(pinned);
+  if (found != 5) std::cout << "the copy gave " << found << "\n";
+  return found == 5;
+}
+
+bool all_right(Mistake mistake) {
+  return sums_right(mistake) && convolution_right(mistake) && product_right(mistake) && copy_right(mistake);
+}
 
 }  // namespace
 }  // namespace relume::test

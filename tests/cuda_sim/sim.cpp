@@ -275,8 +275,8 @@ void meet(uint32_t mask, void* data, Together together, Place place) {
   machine().wait(State::at_meeting);
 }
 
-void launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& kernel) {
-  machine().launch(name, grid, block, shared_bytes, kernel);
+void launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> kernel) {
+  enqueue(stream, [=, kernel = std::move(kernel)] { machine().launch(name, grid, block, shared_bytes, kernel); });
 }
 
 }  // namespace relume::sim

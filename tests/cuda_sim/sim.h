@@ -34,7 +34,8 @@ Settings& settings();
 
 struct Counts {
   int64_t launches = 0, blocks = 0, switches = 0;
-  int64_t host_waits = 0;  // calls that make the host wait for the device
+  int64_t host_waits = 0;      // calls that make the host wait for the device
+  int64_t algorithms[4] = {};  // products of cuBLASLt by each of its algorithms
 };
 Counts& counts();
 
@@ -62,7 +63,7 @@ void meet(uint32_t mask, void* data, Together together, Place place);
 
 // ---- What launches see -----------------------------------------------------------------------------------------------------
 
-void launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& kernel);
+void launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> kernel);
 
 }  // namespace relume::sim
 
