@@ -64,7 +64,7 @@ class Stage1Task : public TrainingTask {
   }
   double last_wait_seconds() const override { return batches_->last_wait_seconds(); }
 
-  double add_gradients(int64_t position, int64_t part, int64_t parts) override {
+  PartLoss add_gradients(int64_t position, int64_t part, int64_t parts) override {
     const int64_t samples = config_.train.batch_size / parts, first = part * samples;
     const Tensor lq = batch_.lq.slice(first, first + samples), gt = batch_.gt.slice(first, first + samples);
     network_.set_training(true);
@@ -74,7 +74,7 @@ class Stage1Task : public TrainingTask {
     const Tensor loss = sum_squared_error(network_(lq), gt);
     backward(loss);
     network_.set_training(false);
-    return loss.item() / double(batch_.gt.numel());  // per element: comparable between batch and picture sizes
+    return {loss.detach(), batch_.gt.numel()};  // per element: comparable between batch and picture sizes
   }
 
   NamedTensors batch() const override { return {{"lq", batch_.lq}, {"gt", batch_.gt}}; }

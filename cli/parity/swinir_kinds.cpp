@@ -140,8 +140,7 @@ void run_swinir_adamw(const Case& c, Report& report) {
     adamw.clear_gradients();
     backward(loss);
     losses.push_back(loss.item());
-    norms.push_back(adamw.gradient_norm());
-    adamw.step();
+    norms.push_back(adamw.step().gradient_norm);
   }
   const int64_t steps = int64_t(losses.size());
   report.compare("output.losses", Tensor::of({steps}, losses));

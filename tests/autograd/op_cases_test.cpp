@@ -101,7 +101,8 @@ const std::map<std::string, std::string>& tested_elsewhere() {
   static const std::map<std::string, std::string> slots{
       {"fill_uniform", "tests/tensor/random_test.cpp"},
       {"fill_normal", "tests/tensor/random_test.cpp"},
-      {"adamw_step", "tests/train/adamw_test.cpp"},
+      {"gradient_norm", "tests/train/adamw_test.cpp"},
+      {"adamw", "tests/train/adamw_test.cpp"},
       {"resample", "tests/data/resize_test.cpp"},
       {"correlate", "tests/degrade/filter_test.cpp"},
       {"correlate_separable", "tests/degrade/filter_test.cpp"},

@@ -20,7 +20,8 @@ namespace {
 const std::map<std::string, std::string>& tested_elsewhere() {
   static const std::map<std::string, std::string> slots{{"fill_uniform", "same_as_cpu_test.cpp"},
                                                         {"fill_normal", "same_as_cpu_test.cpp"},
-                                                        {"adamw_step", "same_as_cpu_test.cpp"},
+                                                        {"gradient_norm", "optimizer_test.cpp"},
+                                                        {"adamw", "optimizer_test.cpp"},
                                                         {"correlate", "pictures_test.cpp"},
                                                         {"correlate_separable", "pictures_test.cpp"},
                                                         {"resample", "pictures_test.cpp"},
