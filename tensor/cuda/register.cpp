@@ -8,6 +8,7 @@ namespace relume {
 void register_cuda_kernels() {
   cuda::register_allocator();
   cuda::register_memory_kernels();
+  cuda::register_upload_kernels();
   cuda::register_elementwise_kernels();
   cuda::register_reduce_kernels();
   cuda::register_attention_kernels();

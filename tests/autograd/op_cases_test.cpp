@@ -115,6 +115,7 @@ const std::map<std::string, std::string>& tested_elsewhere() {
       {"simulated_jpeg_coefficients", "tests/degrade/simulated_jpeg_test.cpp"},
       {"sharpen_mask", "tests/degrade/sharpen_test.cpp"},
       {"sharpen_blend", "tests/degrade/sharpen_test.cpp"},
+      {"uploads", "tests/tensor/memory_test.cpp"},
       {"transfer", "needs a second device"}};
   return slots;
 }

@@ -34,6 +34,7 @@ const std::map<std::string, std::string>& tested_elsewhere() {
                                                         {"simulated_jpeg_coefficients", "pictures_test.cpp"},
                                                         {"sharpen_mask", "pictures_test.cpp"},
                                                         {"sharpen_blend", "pictures_test.cpp"},
+                                                        {"uploads", "uploads_test.cpp"},
                                                         {"transfer", "every test"}};
   return slots;
 }
