@@ -1,5 +1,6 @@
 #include "tests/cuda_sim/fake_runtime.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -56,6 +57,11 @@ DeviceMemoryOpen::~DeviceMemoryOpen() {
 }
 
 void set_device_memory(unsigned long long bytes) { device().total = bytes; }
+
+std::atomic<bool>& work_ends() {
+  static std::atomic<bool> ends{true};
+  return ends;
+}
 
 }  // namespace relume::sim
 
@@ -129,5 +135,10 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t) { return ++counts().host_waits, cudaSuccess; }
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return *event = nullptr, cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventQuery(cudaEvent_t) { return work_ends() ? cudaSuccess : cudaErrorNotReady; }
+cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
 
 }  // extern "C"

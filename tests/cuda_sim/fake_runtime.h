@@ -2,6 +2,8 @@
 // once. Fakes answer calls of the real headers; what we never call is missing, and the linker says so.
 #pragma once
 
+#include <atomic>
+
 namespace relume::sim {
 
 // While one exists, device memory may be touched. Outside, the address sanitizer reports the host that does.
@@ -15,5 +17,8 @@ class DeviceMemoryOpen {
 
 // Bytes that the device pretends to have; allocations beyond fail as on a device.
 void set_device_memory(unsigned long long bytes);
+
+// False: what is queued from then on never ends, as events see it.
+std::atomic<bool>& work_ends();
 
 }  // namespace relume::sim
