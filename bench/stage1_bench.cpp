@@ -26,7 +26,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Arguments {
-  std::string mode = "forward", weights, pictures;
+  std::string mode = "forward", device = "cpu", weights, pictures;
   int size = 512, threads = 2;
 };
 
@@ -113,6 +113,7 @@ class Contender {
 Arguments parse(CLI::App& app, int argc, char** argv) {
   Arguments a;
   app.add_option("--mode", a.mode)->check(CLI::IsMember({"forward", "train"}));
+  app.add_option("--device", a.device, "where the network computes")->check(CLI::IsMember({"cpu"}));
   app.add_option("--size", a.size, "height and width, a multiple of 64");
   app.add_option("--threads", a.threads)->check(CLI::PositiveNumber);
   app.add_option("--weights", a.weights, "safetensors file in the published layout")->required();

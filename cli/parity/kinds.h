@@ -20,7 +20,7 @@ class NotImplemented : public Error {
 using Kind = void (*)(const Case&, Report&);
 using Kinds = std::map<std::string, Kind>;
 
-void register_kinds(Kinds& kinds);             // all of them
+void register_kinds(Kinds& kinds);             // all of the build
 void register_swinir_kinds(Kinds& kinds);      // swinir, swinir_rstb, swinir_droppath, swinir_adamw, swinir_full
 void register_degrade_kinds(Kinds& kinds);     // degrade_codeformer, degrade_jpeg, degrade_filter_resize
 void register_degrade_op_kinds(Kinds& kinds);  // degrade_diffjpeg, degrade_noise, degrade_usm
