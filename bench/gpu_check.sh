@@ -198,7 +198,10 @@ stage_compare() {
 # ---- The report --------------------------------------------------------------------------------------------------------------
 
 # Standard input as the inside of a JSON string.
-json_text() { tr -d '\000-\010\013-\037' | sed 's/\\/\\\\/g; s/"/\\"/g; s/\t/\\t/g' | awk '{ printf "%s%s", NR > 1 ? "\\n" : "", $0 }'; }
+json_text() {
+  tr -d '\000-\010\013-\037' | sed 's/\\/\\\\/g; s/"/\\"/g; s/\t/\\t/g' |
+    awk '{ printf "%s%s", NR > 1 ? "\\n" : "", $0 }'
+}
 kept() { [[ ! -e $out/$1 ]] || cat -- "$out/$1"; }
 state_of() { [[ -e $out/$1.state ]] && cat -- "$out/$1.state" || echo "not run"; }
 
