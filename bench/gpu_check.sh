@@ -5,9 +5,9 @@
 #                                            in one folder to be copied to the GPU machine (--cudnn: NVIDIA's cuDNN too)
 #   bench/gpu_check.sh [options] [STAGE...]  on the GPU machine, in that folder: all stages, or the named ones
 #
-# Stages, in order; each stays below --minutes (10) or is cut off, and goes on from there at the next call:
+# Stages, in order; each stays below --minutes (10) or is cut off; the next call goes on with it:
 #   build       configures with RELUME_MINIMAL=ON and compiles
-#   ops         the operation cases and the other tests of tests/cuda
+#   ops         the operation cases and the other tests of tests/cuda; the communicator over NCCL, with one rank
 #   parity      SwinIR's reference numbers: tests/fixtures/parity, and every folder given with --parity
 #   sanitizer   compute-sanitizer: memcheck over the operation cases, racecheck over the kernels with shared memory
 #   bench       device_bench: operations at the real shapes, as shares of what the device reaches; f32, bf16, f16
@@ -127,30 +127,32 @@ stage_build() {
   local more=()
   read -r -a more <<<"${RELUME_CMAKE_ARGS:-}"
   limited cmake -S "$root" -B "$build" -G Ninja "${options[@]}" "${more[@]}"
+  if grep -q cuda_dist_test "$build/build.ninja"; then targets+=(cuda_dist_test); fi
   limited ninja -C "$build" "${targets[@]}"
   if on_gpu; then limited "$build/tests/cuda/kernel_resources_test"; fi
-  note "$(grep -c '^build ' "$build/build.ninja") targets known, ${targets[*]} built"
-}
-
-# Runs a GoogleTest program; tests that are all skipped prove nothing.
-gtest() {
-  limited "$@" --gtest_brief=1
-  local passed skipped
-  passed=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$out/$stage.log" | tail -n 1)
-  skipped=$(sed -n 's/^\[  SKIPPED \] \([0-9]*\) test.*/\1/p' "$out/$stage.log" | tail -n 1)
-  ((${passed:-0} > 0)) || { echo "not one test ran: see above why they were skipped"; exit 1; }
-  note "$passed tests passed, ${skipped:-0} skipped"
+  note "${targets[*]}"
 }
 
 stage_ops() {
+  local sums passed skipped
   if on_gpu; then
     need_gpu
     need_built tests/cuda/cuda_test
-    gtest "$build/tests/cuda/cuda_test"
+    limited "$build/tests/cuda/cuda_test" --gtest_brief=1
+    if [[ -x $build/tests/cuda/cuda_dist_test ]]; then
+      limited "$build/tests/cuda/cuda_dist_test" --gtest_brief=1
+    else
+      echo "NCCL was not found: its communicator is not tested"
+    fi
   else
     need_built tests/autograd_test
-    gtest "$build/tests/autograd_test" --gtest_filter='*OpCases*'
+    limited "$build/tests/autograd_test" --gtest_brief=1 --gtest_filter='*OpCases*'
   fi
+  sums=$(awk '/^\[  PASSED  \]/ { passed += $4 } /^\[  SKIPPED \] [0-9]+ test/ { skipped += $4 }
+    END { print passed + 0, skipped + 0 }' "$out/$stage.log")
+  read -r passed skipped <<<"$sums"
+  ((passed > 0)) || { echo "not one test ran: see above why they were skipped"; exit 1; }  # skips alone prove nothing
+  note "$passed tests passed, $skipped skipped"
 }
 
 stage_parity() {
@@ -158,18 +160,30 @@ stage_parity() {
   need_built relume
   local parity=("$build/relume" parity --only 'swinir*') folder
   if on_gpu; then parity+=(--device "$device"); fi
-  for folder in "${parity_folders[@]}"; do limited "${parity[@]}" "$folder"; done
+  local code=0
+  for folder in "${parity_folders[@]}"; do limited "${parity[@]}" "$folder" || code=$?; done
+  ((code == 0)) || exit "$code"
   note "$(grep -E '^[0-9]+ passed, ' "$out/$stage.log" | paste -sd ';')"
+}
+
+# check_kernels TOOL FILTER: the tests of the filter in parts, so that a stage that was cut off need not begin anew.
+check_kernels() {
+  local part parts=8
+  for ((part = 0; part < parts; ++part)); do
+    grep -qsx "$1 $part" "$out/sanitizer.parts" && continue
+    GTEST_TOTAL_SHARDS=$parts GTEST_SHARD_INDEX=$part limited compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 \
+      "$build/tests/cuda/cuda_test" --gtest_brief=1 --gtest_filter="$2"
+    echo "$1 $part" >>"$out/sanitizer.parts"
+  done
 }
 
 stage_sanitizer() {
   need_gpu
   need_built tests/cuda/cuda_test
   command -v compute-sanitizer >/dev/null || skip "no compute-sanitizer: it comes with the toolkit (package cuda-sanitizer)"
-  local check=(compute-sanitizer --error-exitcode 9 --print-limit 20)
-  limited "${check[@]}" --tool memcheck "$build/tests/cuda/cuda_test" --gtest_brief=1 --gtest_filter='*CudaOpCases.Float*'
-  limited "${check[@]}" --tool racecheck "$build/tests/cuda/cuda_test" --gtest_brief=1 \
-    --gtest_filter='*CudaOpCases.Float*norm*:*CudaOpCases.Float*attention*:*CudaOpCases.Float*sum*:*Pictures*'
+  local attention='*CudaWindowAttention.Float*' cases='*CudaOpCases.Float*'
+  check_kernels memcheck "$cases:$attention:CudaPictures*"
+  check_kernels racecheck "${cases}norm*:${cases}attention*:${cases}sum*:$attention:CudaPictures*"
   note "memcheck and racecheck found nothing"
 }
 
@@ -200,7 +214,7 @@ stage_compare() {
 # Standard input as the inside of a JSON string.
 json_text() {
   tr -d '\000-\010\013-\037' | sed 's/\\/\\\\/g; s/"/\\"/g; s/\t/\\t/g' |
-    awk '{ printf "%s%s", NR > 1 ? "\\n" : "", $0 }'
+    awk '{ printf "%s%s", (NR > 1 ? "\\n" : ""), $0 }'
 }
 kept() { [[ ! -e $out/$1 ]] || cat -- "$out/$1"; }
 state_of() { [[ -e $out/$1.state ]] && cat -- "$out/$1.state" || echo "not run"; }
@@ -269,6 +283,7 @@ run_stage() {
     say "$stage: done before"
     return
   fi
+  [[ ! $again ]] || rm -f -- "$out/$stage.parts"
   rm -f -- "$out/$stage".{state,seconds,what,why,md,json}
   local started=$SECONDS code state
   deadline=$((SECONDS + minutes * 60 - 10))
