@@ -157,7 +157,7 @@ void print(const Result& r, const Reach& reach) {
   } else {
     const double t = r.time.median;
     cells = fmt::format("{:.4f} [{:.4f} .. {:.4f}] | ", t * 1e3, r.time.least * 1e3, r.time.most * 1e3);
-    cells += r.flops > 0 ? fmt::format("{:.2f} | {:.0f} % | ", r.flops / t * 1e-12, 100 * r.flops / t / reach.flops) : " | | ";
+    cells += r.flops > 0 ? fmt::format("{:.3f} | {:.0f} % | ", r.flops / t * 1e-12, 100 * r.flops / t / reach.flops) : " | | ";
     cells += fmt::format("{:.1f} | {:.0f} %", r.bytes / t * 1e-9, 100 * r.bytes / t / reach.bytes);
   }
   std::cout << fmt::format("| `{}` | {} | {} | {} |", r.name, r.direction, name_of(r.dtype), cells) << std::endl;
@@ -188,7 +188,7 @@ void run_all(const Arguments& arguments) {
   for (const std::string& name : arguments.dtypes) {
     const Reach r = reach[dtypes.at(name)] = reach_of(device, dtypes.at(name), arguments.seconds);
     report["reach"][name] = {{"flops_per_second", r.flops}, {"bytes_per_second", r.bytes}};
-    std::cout << fmt::format("- {}: a large product reaches {:.2f} TFLOP/s, a large copy {:.1f} GB/s\n", name, r.flops * 1e-12,
+    std::cout << fmt::format("- {}: a large product reaches {:.3f} TFLOP/s, a large copy {:.1f} GB/s\n", name, r.flops * 1e-12,
                              r.bytes * 1e-9);
   }
   std::cout << "\n| case | direction | type | ms, median [least .. most] | TFLOP/s | of the product | GB/s | of the copy |\n"
