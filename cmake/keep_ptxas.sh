@@ -11,7 +11,7 @@ for ((i = 1; i < $#; ++i)); do
 done
 { errors=$("$@" 2>&1 1>&3); } 3>&1
 status=$?
-said_of_kernels='^ptxas info|^ +[0-9]+ bytes stack frame'
+said_of_kernels='^ptxas info *: [^(]|^ +[0-9]+ bytes stack frame'  # advice has a number, (C7510)
 grep -vE "$said_of_kernels" <<<"$errors" | grep -v '^$' >&2
 ((status == 0)) || exit "$status"
 grep -E "$said_of_kernels" <<<"$errors" >"$object.ptxas.new"
