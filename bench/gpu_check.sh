@@ -16,7 +16,8 @@
 # A stage that is done is not run again (--again does); one that cannot run says why, here and in the report.
 #
 # --device cuda|cuda:N|cpu (cuda)   --parity DIR (repeatable)   --python PYTHON (with torch, spandrel, safetensors)
-# --build DIR (build-gpu)           --results DIR (bench/results)    --minutes N    --again    --quick (compare: size 128)
+# --build DIR (build-gpu)           --results DIR (bench/results)    --minutes N    --again
+# --quick: does it work at all? bench takes the demo's shapes alone, compare pictures of 128 x 128
 ## RELUME_CMAKE_ARGS: more options for cmake
 #
 # Exit code: 0, or 1 when a stage failed, 3 when one was cut off: call again.
@@ -190,7 +191,9 @@ stage_sanitizer() {
 stage_bench() {
   if on_gpu; then need_gpu; fi
   need_built device_bench
-  limited "$build/device_bench" --device "$device" --json "$out/bench.json" >"$out/bench.md"
+  local only=()
+  if ((${#quick[@]})); then only=(--filter '*/demo/*' --seconds 0.001); fi
+  limited "$build/device_bench" --device "$device" --json "$out/bench.json" "${only[@]}" >"$out/bench.md"
   note "$(grep -c '^| `' "$out/bench.md") timings, $(grep -c 'refused:' "$out/bench.md" || true) refused"
 }
 
