@@ -18,7 +18,7 @@
 # --device cuda|cuda:N|cpu (cuda)   --parity DIR (repeatable)   --python PYTHON (with torch, spandrel, safetensors)
 # --build DIR (build-gpu)           --results DIR (bench/results)    --minutes N    --again
 # --quick: does it work at all? bench takes the demo's shapes alone, compare pictures of 128 x 128
-## RELUME_CMAKE_ARGS: more options for cmake
+# RELUME_CMAKE_ARGS: more options for cmake
 #
 # Exit code: 0, or 1 when a stage failed, 3 when one was cut off: call again.
 set -euo pipefail
