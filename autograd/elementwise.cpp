@@ -66,6 +66,13 @@ Tensor scale(const Tensor& x, double factor) {
   });
 }
 
+Tensor cast(const Tensor& x, DType dtype) {
+  RELUME_CHECK(is_float(x.dtype()) && is_float(dtype), "cast: ", x, " to ", dtype, "; expected float types");
+  if (x.dtype() == dtype) return x;
+  return record("cast", x.to(dtype), {x},
+                [dtype = x.dtype()](const Tensor& dy, const Needs&) -> Grads { return {dy.to(dtype)}; });
+}
+
 Tensor add_rows(const Tensor& x, const Tensor& table) {
   RELUME_CHECK(x.rank() >= 1 && table.rank() >= 1 && x.shape(-1) == table.shape(-1) && table.rows() > 0 &&
                    x.rows() % table.rows() == 0 && x.dtype() == table.dtype(),

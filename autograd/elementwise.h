@@ -16,6 +16,10 @@ Tensor sub(const Tensor& x, const Tensor& y);
 Tensor mul(const Tensor& x, const Tensor& y);
 Tensor scale(const Tensor& x, double factor);
 
+// The same numbers in another float type; x itself when nothing changes. The gradient goes back in x's own type: networks
+// compute in 16 bits on parameters that are kept, and learn, in f32.
+Tensor cast(const Tensor& x, DType dtype);
+
 // x [..., R, C] + table [R, C] (or [C]), the table repeated over the leading axes: a bias, a position embedding.
 Tensor add_rows(const Tensor& x, const Tensor& table);
 

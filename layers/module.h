@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "autograd/graph.h"
+#include "autograd/elementwise.h"
 #include "tensor/core/source.h"
 
 namespace relume {
@@ -84,6 +84,11 @@ template <class T> class ModuleList : public Module {
  private:
   std::vector<std::unique_ptr<T>> items_;
 };
+
+// A parameter in the type of the data it meets (see cast()); undefined stays undefined.
+inline Tensor parameter_for(const Tensor& x, const Tensor& parameter) {
+  return parameter ? cast(parameter, x.dtype()) : parameter;
+}
 
 // A tensor as it lies on disk (conv weights transposed), and back into memory order, where it has `shape`. Both may give the
 // tensor itself.

@@ -16,11 +16,11 @@ class LayerNorm : public Module {
         eps_(eps) {}
 
   Tensor operator()(const Tensor& x) const {
-    return with_path([&] { return layer_norm(x, weight, bias, eps_); });
+    return with_path([&] { return layer_norm(x, parameter_for(x, weight), parameter_for(x, bias), eps_); });
   }
 
-  // For an operation that the norm is fused into.
-  NormParameters parameters() const { return {weight, bias, eps_}; }
+  // For an operation on x that the norm is fused into.
+  NormParameters parameters_for(const Tensor& x) const { return {parameter_for(x, weight), parameter_for(x, bias), eps_}; }
 
   Tensor weight, bias;
 

@@ -158,17 +158,21 @@ class SwinIR : public Module {
   const SwinIRConfig& config() const { return config_; }
   void initialise(uint64_t seed) const;  // spec 2.1, "Init"
   void set_drop_path(DropPathSource source) { drop_path_ = std::move(source); }
+  // The type the network computes in: f32 unless set, bf16, f16. Pictures come and go, and parameters stay, in f32.
+  void set_compute_type(DType type) { compute_ = type; }
   void set_activation_checkpointing(bool on) { checkpointing_ = on; }  // per RSTB
 
  private:
-  Tensor features(const Tensor& x) const;  // norm(RSTBs(embed(x)))
-  Tensor network(const Tensor& x) const;   // without outer unshuffle
-  Tensor tail(const Tensor& x) const;      // the upsampler
+  Tensor features(const Tensor& x) const;                                    // norm(RSTBs(embed(x)))
+  Tensor network(const Tensor& x) const;                                     // without outer unshuffle
+  Tensor tail(const Tensor& x) const;                                        // the upsampler
+  Tensor residual_picture(const Tensor& deep, const Tensor& picture) const;  // without one
 
   SwinIRConfig config_;
   std::vector<double> mean_;
   DropPathSource drop_path_;
   bool checkpointing_ = false;
+  DType compute_ = DType::f32;
 
   std::unique_ptr<Module> conv_first_group_;  // "conv_first" when the convolution is its entry 1
   std::unique_ptr<Conv2d> conv_first_;
