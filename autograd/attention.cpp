@@ -1,5 +1,7 @@
 #include "autograd/attention.h"
 
+#include <array>
+
 namespace relume {
 
 namespace {
@@ -27,6 +29,38 @@ void check(const Tensor& x, const WindowAttentionParameters& p, const Tensor& sa
   expect("projection bias", p.proj_bias, {channels}, false);
   RELUME_CHECK(!sample_scale || (sample_scale.shape() == Shape{x.shape(0)} && sample_scale.dtype() == DType::f32), name,
                ": sample_scale ", sample_scale, ", expected f32 [", x.shape(0), "]");
+}
+
+void check(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& o) {
+  RELUME_CHECK(is_float(q.dtype()) && q.rank() == 3 && o.heads >= 1 && q.shape(2) % o.heads == 0 && q.shape(2) > 0,
+               "attention: queries ", q, " given; expected floats [N, L, C] with C a multiple of ", o.heads, " heads");
+  RELUME_CHECK(k.rank() == 3 && k.shape(0) == q.shape(0) && k.shape(1) >= 1 && k.shape(2) == q.shape(2) &&
+                   k.dtype() == q.dtype() && k.device() == q.device(),
+               "attention: keys ", k, ", expected ", q.dtype(), " ", q.device(), " [", q.shape(0), ", S, ", q.shape(2),
+               "] with S from 1 for queries ", q);
+  RELUME_CHECK(v.shape() == k.shape() && v.dtype() == k.dtype() && v.device() == k.device(), "attention: values ", v,
+               " do not fit keys ", k, "; expected the same shape");
+  RELUME_CHECK(!o.causal || k.shape(1) == q.shape(1), "attention: causal, with ", q.shape(1), " queries and ", k.shape(1),
+               " keys given; expected as many of both");
+}
+
+// The queries, keys and values of a packed tensor, as views.
+std::array<Tensor, 3> unpacked(const Tensor& qkv) {
+  const int64_t channels = qkv.shape(2) / 3;
+  return {qkv.columns(0, channels), qkv.columns(channels, 2 * channels), qkv.columns(2 * channels, 3 * channels)};
+}
+
+struct Attended {
+  Tensor y, lse;
+};
+Attended attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& o, bool keep) {
+  check(q, k, v, o);
+  const Tensor lse =
+      keep ? Tensor::empty({q.shape(0), q.shape(1), o.heads}, q.dtype() == DType::f64 ? DType::f64 : DType::f32, q.device())
+           : Tensor();
+  const Attended result{Tensor::empty(q.shape(), q.dtype(), q.device()), lse};
+  kernels::attention_forward.on(q.device())(result.y, lse, q, k, v, o);
+  return result;
 }
 
 }  // namespace
@@ -64,6 +98,32 @@ Tensor residual_window_attention(const Tensor& x, const WindowAttentionParameter
             {{norm_weight, norm_bias, eps, stats}, qkv_weight, qkv_bias, table, proj_weight, {}, o, sample_scale, lse});
         return {g.dx, g.dnorm_weight, g.dnorm_bias, g.dqkv_weight, g.dqkv_bias, g.dtable, g.dproj_weight, g.dproj_bias};
       });
+}
+
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& o) {
+  const Attended a = attend(q, k, v, o, recording({q, k, v}));
+  return record("attention", a.y, {q, k, v},
+                [q = saved(q), k = saved(k), v = saved(v), y = saved(a.y), lse = saved(a.lse), o](const Tensor& dy,
+                                                                                                  const Needs& needs) -> Grads {
+                  const auto like = [&](int input, const Saved& t) { return needs(input) ? empty_like(t.get()) : Tensor(); };
+                  const kernels::AttentionGradients g{like(0, q), like(1, k), like(2, v)};
+                  kernels::attention_backward.on(dy.device())(g, dy, y, lse, q, k, v, o);
+                  return {g.dq, g.dk, g.dv};
+                });
+}
+
+Tensor self_attention(const Tensor& qkv, const AttentionOptions& o) {
+  RELUME_CHECK(qkv.rank() == 3 && qkv.shape(2) % 3 == 0, "self_attention: ", qkv, " given; expected packed rows [N, L, 3*C]");
+  const auto [q, k, v] = unpacked(qkv);
+  const Attended a = attend(q, k, v, o, recording({qkv}));
+  return record("self_attention", a.y, {qkv},
+                [qkv = saved(qkv), y = saved(a.y), lse = saved(a.lse), o](const Tensor& dy, const Needs&) -> Grads {
+                  const auto [queries, keys, values] = unpacked(qkv);
+                  const Tensor dqkv = empty_like(qkv.get());
+                  const auto [dq, dk, dv] = unpacked(dqkv);
+                  kernels::attention_backward.on(dy.device())({dq, dk, dv}, dy, y, lse, queries, keys, values, o);
+                  return {dqkv};
+                });
 }
 
 }  // namespace relume

@@ -6,6 +6,7 @@
 
 namespace relume {
 
+using kernels::AttentionOptions;
 using kernels::WindowAttentionOptions;
 
 // The first half of a Swin block: y = x + sample_scale[n] * (window_attention(norm(x) wqkv^T + bqkv) wproj^T + bproj), x [N, H,
@@ -19,5 +20,12 @@ struct WindowAttentionParameters {
   WindowAttentionOptions options;
 };
 Tensor residual_window_attention(const Tensor& x, const WindowAttentionParameters& parameters, const Tensor& sample_scale = {});
+
+// Scaled dot-product attention over whole sequences: y [N, L, C] = softmax(scale * q k^T) v within each head, from q [N, L, C]
+// and k, v [N, S, C], C = heads * D, heads side by side; S from 1, and L where it is causal (see tensor/kernels/attention.h).
+// Saves q, k, v, y and one number per query and head.
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options);
+// The same of one sequence, from its packed queries, keys and values [N, L, 3*C] in this order; so is the gradient.
+Tensor self_attention(const Tensor& qkv, const AttentionOptions& options);
 
 }  // namespace relume

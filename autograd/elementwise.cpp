@@ -38,6 +38,18 @@ Tensor activate(const Tensor& x, Activation act) {  // saves x
   });
 }
 
+Tensor gated_activation(const Tensor& x, Activation act) {
+  RELUME_CHECK(is_float(x.dtype()) && x.rank() >= 1 && x.shape(-1) % 2 == 0, "gated_activation: ", x,
+               " given; expected a float tensor [..., 2 C]");
+  Tensor y = Tensor::empty(x.shape().with(-1, x.shape(-1) / 2), x.dtype(), x.device());
+  kernels::gated_activation_forward.on(x.device())(y, x, act);
+  return record("gated_activation", y, {x}, [act, x = saved(x)](const Tensor& dy, const Needs&) -> Grads {
+    Tensor dx = empty_like(x.get());
+    kernels::gated_activation_backward.on(dy.device())(dx, dy, x, act);
+    return {dx};
+  });
+}
+
 Tensor add(const Tensor& x, const Tensor& y) { return combine("add", 1, x, 1, y); }
 Tensor sub(const Tensor& x, const Tensor& y) { return combine("sub", 1, x, -1, y); }
 
@@ -64,6 +76,13 @@ Tensor scale(const Tensor& x, double factor) {
     kernels::axpby.on(dy.device())(dx, factor, dy, 0, {});
     return {dx};
   });
+}
+
+Tensor cast(const Tensor& x, DType dtype) {
+  RELUME_CHECK(is_float(x.dtype()) && is_float(dtype), "cast: ", x, " to ", dtype, "; expected float types");
+  if (x.dtype() == dtype) return x;
+  return record("cast", x.to(dtype), {x},
+                [dtype = x.dtype()](const Tensor& dy, const Needs&) -> Grads { return {dy.to(dtype)}; });
 }
 
 Tensor add_rows(const Tensor& x, const Tensor& table) {

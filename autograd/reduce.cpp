@@ -1,6 +1,5 @@
 #include "autograd/reduce.h"
 
-#include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/reduce.h"
 
 namespace relume {
@@ -10,7 +9,9 @@ Tensor sum(const Tensor& x) {
   Tensor y = Tensor::empty({}, x.dtype(), x.device());
   kernels::sum.on(x.device())(y, x);
   return record("sum", y, {x}, [shape = x.shape()](const Tensor& dy, const Needs&) -> Grads {
-    return {Tensor::full(shape, dy.item(), dy.dtype(), dy.device())};
+    const Tensor dx = Tensor::empty(shape, dy.dtype(), dy.device());
+    kernels::sum_backward.on(dy.device())(dx, dy);
+    return {dx};
   });
 }
 
@@ -21,13 +22,12 @@ Tensor sum_squared_error(const Tensor& x, const Tensor& target) {
   kernels::squared_error.on(x.device())(y, x, target);
   return record("sum_squared_error", y, {x, target},
                 [x = saved(x), target = saved(target)](const Tensor& dy, const Needs& needs) -> Grads {
-                  const auto towards = [&](double sign) {
-                    Tensor g = empty_like(x.get());
-                    const double factor = 2 * sign * dy.item();
-                    kernels::axpby.on(g.device())(g, factor, x, -factor, target);
-                    return g;
+                  const auto towards = [&](const Tensor& a, const Tensor& b) {
+                    Tensor da = empty_like(a);
+                    kernels::squared_error_backward.on(dy.device())(da, dy, a, b);
+                    return da;
                   };
-                  return {needs(0) ? towards(1) : Tensor(), needs(1) ? towards(-1) : Tensor()};
+                  return {needs(0) ? towards(x, target) : Tensor(), needs(1) ? towards(target, x) : Tensor()};
                 });
 }
 

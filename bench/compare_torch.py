@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Relume and PyTorch side by side, alternately in one run.
 
-    python3 bench/compare_torch.py stage1 [--size 512] [--runs 9] [--threads 2] [--quick]
+    python3 bench/compare_torch.py stage1 [--size 512] [--runs 9] [--threads 2] [--device cuda] [--quick]
     python3 bench/compare_torch.py degrade [--size 512] [--runs 9] [--threads 2] [--quick]
 
 stage1, the paper's SwinIR, forward and training step. Ours is the program stage1_bench of the build folder; PyTorch runs in
 NCHW and channels_last, eager, and for the forward also through torch.compile with frozen weights. All read the same weights
-and pictures, and must compute the same numbers.
+and pictures, and must compute the same numbers. With --device cuda both compute there, in f32 without TF32, memory is what
+tensors take of the device's, and PyTorch's training step is compiled too.
 
 degrade, the recipes that make training pairs, one thread each. Ours is degrade_bench; the other side is OpenCV with NumPy for
 the wide recipe and PyTorch, on batches of several sizes, for the second-order one. Both read the same pictures and draw from
@@ -121,7 +122,7 @@ class Stage1:
 
     def _common(self):
         return ["--size", str(self.args.size), "--threads", str(self.args.threads), "--weights", str(self.weights),
-                "--pictures", str(self.pictures)]
+                "--pictures", str(self.pictures), "--device", self.args.device]
 
     def commands(self, mode, compiled):
         """name -> command line; ours first."""
@@ -162,14 +163,19 @@ def spread(values, digits=3):
     return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f} .. {max(values):.{digits}f}]"
 
 
+def compiles(mode, args):
+    """Whether torch.compile takes part: in the forward, and on a GPU in the training step too."""
+    return not args.no_compile and (mode == "forward" or args.device != "cpu")
+
+
 def time_mode(stage, mode, args):
     """Prints the table of times; returns the speed-up, None without ours."""
     with contextlib.ExitStack() as stack:
         contenders = [stack.enter_context(stage.start(*item))
-                      for item in stage.commands(mode, compiled=mode == "forward" and not args.no_compile).items()]
+                      for item in stage.commands(mode, compiled=compiles(mode, args)).items()]
         alternate(contenders, args, check_values)
     ours = next((c for c in contenders if c.name == OURS), None)
-    print(f"\n{mode}, {args.size}x{args.size}, batch 1, f32: seconds, median [min .. max] of {args.runs} rounds")
+    print(f"\n{mode}, {args.size}x{args.size}, batch 1, f32, {args.device}: seconds, median [min .. max] of {args.runs} rounds")
     for c in contenders:
         pairs = [t / o for t, o in zip(c.times, ours.times)] if ours and c is not ours else []
         print(f"  {c.name:<22} {spread(c.times):<26}" + (f" ours faster, by pairs: {spread(pairs, 2)}" if pairs else "")
@@ -302,6 +308,7 @@ def parse_arguments():
     parser.add_argument("--size", type=int, default=512, help="height and width, a multiple of 64")
     parser.add_argument("--runs", type=int, default=9, help="rounds that count")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="stage1: where both sides compute, cpu or cuda")
     parser.add_argument("--quick", action="store_true", help="size 128, 3 rounds, few pictures: does it work at all")
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile (a minute or two to compile)")
     parser.add_argument("--torch-only", action="store_true", help="PyTorch's figures alone; no ratios")
@@ -335,7 +342,7 @@ def main():
         result = compare(args, Path(folder))
     print(f"\nafter: {load()}")
     result = {key: round(value, 3) for key, value in result.items() if value is not None}
-    print(json.dumps(result | {"size": args.size, "threads": args.threads, "runs": args.runs}))
+    print(json.dumps(result | {"device": args.device, "size": args.size, "threads": args.threads, "runs": args.runs}))
 
 
 if __name__ == "__main__":

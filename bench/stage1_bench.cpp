@@ -26,7 +26,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Arguments {
-  std::string mode = "forward", weights, pictures;
+  std::string mode = "forward", device = "cpu", weights, pictures;
   int size = 512, threads = 2;
 };
 
@@ -38,7 +38,13 @@ int64_t process_bytes(const std::string& field) {
   throw Error("/proc/self/status has no line " + field);
 }
 
-void reset_peak() {
+// The peak of the memory that the device counts: on the CPU the whole process's, on a GPU what tensors took.
+int64_t peak_bytes(Device device) {
+  return device.kind == DeviceKind::cpu ? process_bytes("VmHWM") : allocator(device).peak_bytes();
+}
+
+void reset_peak(Device device) {
+  if (device.kind != DeviceKind::cpu) return allocator(device).reset_peak();
   std::ofstream refs("/proc/self/clear_refs");
   refs << 5 << std::flush;
   if (!refs) throw Error("cannot reset the peak of resident memory in /proc/self/clear_refs");
@@ -52,7 +58,8 @@ int64_t bytes_of(const std::vector<NamedTensor>& tensors) {
 
 // The sum of squares about the mean: what both sides must agree on.
 double variation(const Tensor& t) {
-  const float* v = t.data<float>();
+  const Tensor host = t.to(Device{});
+  const float* v = host.data<float>();
   double sum = 0, squares = 0;
   for (int64_t i = 0; i < t.numel(); ++i) sum += v[i];
   const double mean = sum / double(t.numel());
@@ -60,14 +67,23 @@ double variation(const Tensor& t) {
   return squares;
 }
 
+// How long f takes, what it asks of the device included: a device works in order, so a number read behind it waits for all.
+template <class F> double seconds_of(Device device, F&& f) {
+  const auto start = std::chrono::steady_clock::now();
+  f();
+  if (device.kind != DeviceKind::cpu) Tensor::zeros({1}, DType::f32, device).item();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 class Contender {
  public:
   // Stochastic depth is off on both sides, so that they compute the same numbers and neither saves the work of a dropped
   // branch.
-  explicit Contender(const Arguments& arguments) : network_({.drop_path_rate = 0}), train_(arguments.mode == "train") {
+  Contender(const Arguments& arguments, Device device)
+      : device_(device), network_({.drop_path_rate = 0}, device), train_(arguments.mode == "train") {
     load_strict(network_, SafetensorsFile(arguments.weights));
     const SafetensorsFile pictures(arguments.pictures);
-    lq_ = pictures.read("lq").clone(), gt_ = pictures.read("gt").clone();
+    lq_ = pictures.read("lq").clone().to(device), gt_ = pictures.read("gt").clone().to(device);
     RELUME_CHECK(lq_.shape() == Shape({1, arguments.size, arguments.size, 3}), arguments.pictures, ": lq is ", lq_,
                  " with --size ", arguments.size);
     network_.set_training(train_);
@@ -77,33 +93,32 @@ class Contender {
   Json run() { return train_ ? train_step() : forward(); }
 
   Json memory(int64_t baseline) const {
-    return {{"peak_bytes", process_bytes("VmHWM")},
+    return {{"peak_bytes", peak_bytes(device_)},
             {"weights_bytes", bytes_of(network_.parameters()) + bytes_of(network_.buffers())},
             {"optimizer_bytes", optimiser_ ? 2 * bytes_of(optimiser_->parameters()) : 0},
             {"baseline_bytes", baseline}};
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-  static double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
   Json forward() {
     const NoGrad no_grad;
-    const auto start = Clock::now();
-    const Tensor restored = network_(lq_);
-    const double seconds = since(start);
+    Tensor restored;
+    const double seconds = seconds_of(device_, [&] { restored = network_(lq_); });
     return {{"seconds", seconds}, {"value", variation(restored)}};
   }
 
   Json train_step() {
-    const auto start = Clock::now();
-    optimiser_->clear_gradients();
-    const Tensor loss = sum_squared_error(network_(lq_), gt_);
-    backward(loss);
-    optimiser_->step();
-    return {{"seconds", since(start)}, {"value", loss.item()}};
+    Tensor loss;
+    const double seconds = seconds_of(device_, [&] {
+      optimiser_->clear_gradients();
+      loss = sum_squared_error(network_(lq_), gt_);
+      backward(loss);
+      optimiser_->step();
+    });
+    return {{"seconds", seconds}, {"value", loss.item()}};
   }
 
+  Device device_;
   SwinIR network_;
   bool train_;
   Tensor lq_, gt_;
@@ -113,6 +128,7 @@ class Contender {
 Arguments parse(CLI::App& app, int argc, char** argv) {
   Arguments a;
   app.add_option("--mode", a.mode)->check(CLI::IsMember({"forward", "train"}));
+  app.add_option("--device", a.device, "where the network computes: cpu, cuda or cuda:INDEX");
   app.add_option("--size", a.size, "height and width, a multiple of 64");
   app.add_option("--threads", a.threads)->check(CLI::PositiveNumber);
   app.add_option("--weights", a.weights, "safetensors file in the published layout")->required();
@@ -123,9 +139,10 @@ Arguments parse(CLI::App& app, int argc, char** argv) {
 
 void serve(const Arguments& arguments) {
   omp_set_num_threads(arguments.threads);
-  const int64_t baseline = process_bytes("VmRSS");
-  Contender contender(arguments);
-  reset_peak();
+  const Device device = device_named(arguments.device);
+  const int64_t baseline = device.kind == DeviceKind::cpu ? process_bytes("VmRSS") : 0;
+  Contender contender(arguments, device);
+  reset_peak(device);
   serve_lines({{"version", "relume " + version_number()}, {"threads", omp_get_max_threads()}}, [&](const std::string& word) {
     RELUME_CHECK(word == "run" || word == "memory", "unknown word '", word, "'; expected run, memory or quit");
     return word == "run" ? contender.run() : contender.memory(baseline);

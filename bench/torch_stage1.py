@@ -22,9 +22,16 @@ def process_bytes(field):
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field + ":"))
 
 
-def reset_peak():
+def reset_peak(device):
+    if device != "cpu":
+        return torch.cuda.reset_peak_memory_stats()
     with open("/proc/self/clear_refs", "w") as refs:
         refs.write("5")
+
+
+def peak_bytes(device):
+    """Of the device's memory: on a GPU what tensors took, on the CPU the whole process."""
+    return process_bytes("VmHWM") if device == "cpu" else torch.cuda.max_memory_allocated()
 
 
 def make_network():
@@ -52,13 +59,13 @@ def write_case(weights, pictures, size):
 
 class Contender:
     def __init__(self, args):
-        self.mode = args.mode
+        self.mode, self.device = args.mode, args.device
         layout = torch.contiguous_format if args.layout == "nchw" else torch.channels_last
         published = load_file(args.weights)
         self.network = make_network()
         self.network.load_state_dict({k: published[to_published(k)] for k in self.network.state_dict()})
-        self.network = self.network.to(memory_format=layout).train(args.mode == "train")
-        self.lq, self.gt = (load_file(args.pictures)[k].permute(0, 3, 1, 2).contiguous(memory_format=layout)
+        self.network = self.network.to(args.device, memory_format=layout).train(args.mode == "train")
+        self.lq, self.gt = (load_file(args.pictures)[k].permute(0, 3, 1, 2).contiguous(memory_format=layout).to(args.device)
                             for k in ("lq", "gt"))
         self.optimizer = None
         if args.mode == "train":  # stage one's recipe: constant rate, no decay; the fused step is PyTorch's fastest
@@ -71,20 +78,26 @@ class Contender:
             if args.mode == "forward":
                 self.run()  # compiles here, so that the compiler's memory is not counted as the network's
 
+    def now(self):
+        """The time at which the device has done what it was given."""
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
     def run(self):
         """One forward or one training step. The value is the sum of squares of the output about its mean, or the loss:
         compare_torch.py refuses to compare sides whose values differ."""
-        start = time.perf_counter()
+        start = self.now()
         if self.mode == "forward":
             with torch.no_grad():
                 pred = self.forward(self.lq)
-            seconds = time.perf_counter() - start
+            seconds = self.now() - start
             return {"seconds": seconds, "value": (pred - pred.mean()).square().sum(dtype=torch.float64).item()}
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.nn.functional.mse_loss(self.forward(self.lq), self.gt, reduction="sum")
         loss.backward()
         self.optimizer.step()
-        return {"seconds": time.perf_counter() - start, "value": loss.item()}
+        return {"seconds": self.now() - start, "value": loss.item()}
 
     def optimizer_bytes(self):
         states = self.optimizer.state.values() if self.optimizer else []
@@ -98,6 +111,7 @@ def main():
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--weights", required=True)
     parser.add_argument("--pictures", required=True)
     parser.add_argument("--write", action="store_true", help="write --weights and --pictures, then leave")
@@ -107,9 +121,10 @@ def main():
         write_case(args.weights, args.pictures, args.size)
         return
 
-    baseline = process_bytes("VmRSS")
+    torch.backends.cudnn.allow_tf32 = False  # f32 is f32, as with us
+    baseline = process_bytes("VmRSS") if args.device == "cpu" else 0
     contender = Contender(args)
-    reset_peak()
+    reset_peak(args.device)
     weights = sum(t.nbytes for t in contender.network.state_dict().values())
     reply = {"version": f"PyTorch {torch.__version__}", "threads": torch.get_num_threads()}
     while True:
@@ -118,7 +133,7 @@ def main():
         if word == "run":
             reply = contender.run()
         elif word == "memory":
-            reply = {"peak_bytes": process_bytes("VmHWM"), "weights_bytes": weights,
+            reply = {"peak_bytes": peak_bytes(args.device), "weights_bytes": weights,
                      "optimizer_bytes": contender.optimizer_bytes(), "baseline_bytes": baseline}
         elif word in ("quit", ""):
             return

@@ -32,7 +32,8 @@ Examination examine(bool quick) {
                 .available = available_instructions(),
                 .compiled = compiled_instructions(),
                 .build = build(),
-                .backend = cpu_backend()};
+                .backend = cpu_backend(),
+                .gpus = gpus()};
   if (double load = 0; getloadavg(&load, 1) == 1) e.load = load;  // before we add to it
   if (!quick) e.speed = measure_machine(e.backend.threads);
   return e;
@@ -130,6 +131,17 @@ Json machine_json(const Examination& e) {
           {"load", e.load}};
 }
 
+Json gpus_json(const Gpus& gpus) {
+  Json all = Json::array();
+  for (const Gpu& gpu : gpus.found)
+    all.push_back({{"name", gpu.name},
+                   {"memory", gpu.memory},
+                   {"used", !gpu.obstacle},
+                   {"reason", gpu.obstacle.reason},
+                   {"remedy", gpu.obstacle.remedy}});
+  return {{"found", all}, {"reason", gpus.obstacle.reason}, {"remedy", gpus.obstacle.remedy}};
+}
+
 Json build_json(const Examination& e) {
   Json settings = Json::object();
   for (const char* name : thread_settings)
@@ -145,6 +157,7 @@ Json build_json(const Examination& e) {
           {"threads", e.backend.threads},
           {"settings", settings},
           {"cuda", e.build.cuda},
+          {"gpus", gpus_json(e.gpus)},
           {"sanitizers", e.build.sanitizers},
           {"libraries", e.build.libraries}};
 }

@@ -36,10 +36,21 @@ Verdict threads_verdict(const Examination& e) {
   return {good, fmt::format("{} threads, all that there are", used), ""};
 }
 
-Verdict graphics_verdict(const Examination& e) {
-  if (e.graphics.devices.empty()) return {good, "no graphics card is seen; the processor computes", ""};
-  return {note, fmt::format("{} is there, but no command of this version computes on it", e.graphics.devices.front()),
-          "none yet: its kernels are being written, and --device comes with them"};
+// One for each GPU, or why there is none: a note where there seems to be a card.
+void add_gpu_verdicts(const Examination& e, std::vector<Verdict>& all) {
+  for (size_t i = 0; i < e.gpus.found.size(); ++i) {
+    const Gpu& gpu = e.gpus.found[i];
+    if (gpu.obstacle)
+      all.push_back({note, fmt::format("cuda:{} is not used: {}", i, gpu.obstacle.reason), gpu.obstacle.remedy});
+    else
+      all.push_back({good, fmt::format("networks compute on cuda:{}, {}, unless --device says otherwise", i, gpu.name), ""});
+  }
+  if (!e.gpus.found.empty()) return;
+  const std::string why = e.gpus.obstacle.reason + ", so networks compute on the processor";
+  if (e.graphics.devices.empty())
+    all.push_back({good, "no graphics card is seen: " + why, ""});
+  else
+    all.push_back({note, e.graphics.devices.front() + " is not used: " + why, e.gpus.obstacle.remedy});
 }
 
 Verdict memory_verdict(const Examination& e) {
@@ -87,7 +98,7 @@ std::vector<Verdict> verdicts(const Examination& e) {
   std::vector<Verdict> all{instructions_verdict(e)};
   all.push_back(threads_verdict(e));
   all.push_back(memory_verdict(e));
-  all.push_back(graphics_verdict(e));
+  add_gpu_verdicts(e, all);
   add_build_verdicts(e, all);
   add_system_verdicts(e, all);
   return all;

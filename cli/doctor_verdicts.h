@@ -21,6 +21,7 @@ struct Examination {
   InstructionBits available = 0, compiled = 0;
   Build build;
   CpuBackend backend;
+  Gpus gpus;
   std::optional<MachineSpeed> speed;  // not with --quick
   double load = 0;                    // processes that ran or waited for a processor, mean of the last minute
 };

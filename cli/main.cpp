@@ -63,6 +63,7 @@ int run(int argc, char** argv) {
   CLI::App app{"relume: diffusion image restoration, training and inference", "relume"};
   app.set_version_flag("--version", version_text());
   app.require_subcommand(1);
+#ifndef RELUME_MINIMAL
   add_train(app);
   add_restore(app);
   add_degrade(app);
@@ -71,9 +72,10 @@ int run(int argc, char** argv) {
   add_convert(app);
   add_pack(app);
   add_scan(app);
-  add_parity(app);
   add_demo(app);
   add_doctor(app);
+#endif
+  add_parity(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::RuntimeError& code) {

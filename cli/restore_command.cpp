@@ -4,8 +4,10 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/device_option.h"
 #include "cli/presets.h"
 #include "infer/restore.h"
+#include "layers/precision.h"
 
 namespace relume {
 
@@ -13,7 +15,7 @@ namespace {
 
 struct RestoreArguments {
   RestoreOptions options;
-  std::string tile = "auto", memory;
+  std::string tile = "auto", memory, device = "auto", precision = "f32";
   bool overwrite = false, skip_existing = false;
 };
 
@@ -76,8 +78,8 @@ void add_tile_options(CLI::App& command, RestoreArguments& a) {
       ->type_name("N");
   command
       .add_option("--memory", a.memory,
-                  "Memory that may be used, as 6G, 512M or 2GiB. Default: three quarters of what is free, limits of containers "
-                  "respected")
+                  "Memory that may be used, as 6G, 512M or 2GiB; with a GPU, of its memory. Default: three quarters of what is "
+                  "free, limits of containers respected")
       ->type_name("SIZE");
 }
 
@@ -92,6 +94,8 @@ TileMode tile_mode(const std::string& text, int64_t& tile) {
 
 void run(RestoreArguments& a) {
   RestoreOptions& o = a.options;
+  o.device = chosen_device(a.device);
+  o.compute = compute_type("--precision", a.precision, o.device);
   o.mode = tile_mode(a.tile, o.tile);
   if (!a.memory.empty()) o.memory = parse_bytes(a.memory, "--memory");
   if (o.weights.empty()) {
@@ -114,6 +118,13 @@ void add_restore(CLI::App& app) {
   add_result_options(*command, *a);
   add_size_options(*command, *a);
   add_tile_options(*command, *a);
+  add_device_option(*command, a->device);
+  command
+      ->add_option("--precision", a->precision,
+                   "Type the network computes in. bf16 and f16, on a GPU, are faster and need less memory; pictures may change "
+                   "by a level or two of 255")
+      ->type_name("f32|bf16|f16")
+      ->capture_default_str();
   command->add_flag("--dry-run", a->options.dry_run,
                     "Print the plan, with sizes, tiles, memory and time of each picture, and stop");
   command->add_option("--json-log", a->options.json_log, "Write a JSON object per picture: sizes, tiles, seconds, peak memory")

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/device_option.h"
 #include "cli/presets.h"
 #include "train/stage1.h"
 
@@ -13,7 +14,7 @@ namespace {
 struct TrainArguments {
   std::string config;
   std::string recipe;
-  std::string resume = "none";
+  std::string resume = "none", device = "auto";
   std::vector<std::string> overrides;
 };
 
@@ -51,6 +52,7 @@ void add_train(CLI::App& app) {
                    "(out/first/states/0001000.h5); none: begin, and refuse a folder that holds a training")
       ->type_name("auto|none|FILE")
       ->capture_default_str();
+  add_device_option(*command, arguments->device);
   command->footer(
       "Examples:\n"
       "  relume train configs/mini/stage1.yaml data.pictures=photos output=out/first train.steps=2000\n"
@@ -59,7 +61,7 @@ void add_train(CLI::App& app) {
       "The second continues the first wherever it ended: an interrupt, a crash, a time limit.\n\nKeys:\n" +
       describe<Stage1Config>());
   command->callback([arguments] {
-    const TrainingResult result = train_stage1(config_of(*arguments), arguments->resume);
+    const TrainingResult result = train_stage1(config_of(*arguments), arguments->resume, chosen_device(arguments->device));
     if (!result.finished) {
       std::cout << "stopped at the time limit after step " << result.steps << "; go on with --resume auto" << std::endl;
       return;

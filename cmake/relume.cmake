@@ -58,3 +58,11 @@ function(relume_test name)
   gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST TEST_PREFIX ${name}. WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
     PROPERTIES TIMEOUT 600 ENVIRONMENT "RELUME_COMMAND=$<TARGET_FILE:relume>" ${arg_PROPERTIES})
 endfunction()
+
+# relume_keep_ptxas_reports(target): what ptxas says of the kernels in NAME.cu (registers, shared memory, spills) is kept in
+# NAME.cu.o.ptxas, beside the object.
+function(relume_keep_ptxas_reports target)
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=-v>)
+  set(launcher ${PROJECT_SOURCE_DIR}/cmake/keep_ptxas.sh ${CMAKE_CUDA_COMPILER_LAUNCHER})
+  set_target_properties(${target} PROPERTIES CUDA_COMPILER_LAUNCHER "${launcher}")
+endfunction()

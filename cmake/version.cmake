@@ -18,9 +18,10 @@ endif()
 set(libraries "")
 foreach(pair "fmt=${fmt_VERSION}" "yaml-cpp=${yaml-cpp_VERSION}" "nlohmann-json=${nlohmann_json_VERSION}"
         "CLI11=${CLI11_VERSION}" "libjpeg API=${JPEG_VERSION}" "libpng=${PNG_VERSION_STRING}" "OpenMP=${OpenMP_CXX_VERSION}")
-  string(REPLACE "=" " " fact ${pair})
-  string(STRIP ${fact} fact)
-  list(APPEND libraries ${fact})
+  if(NOT pair MATCHES "=$")
+    string(REPLACE "=" " " fact ${pair})
+    list(APPEND libraries ${fact})
+  endif()
 endforeach()
 list(JOIN libraries ", " libraries)
 

@@ -36,10 +36,11 @@ Tensor clean_tiled(const Cleaner& cleaner, const Tensor& lq, const CleanOptions&
 
 Cleaner cleaner_of(const SwinIR& network) {
   const SwinIRConfig& c = network.config();
-  return {.network = [&network](const Tensor& x) { return network(x); },
+  return {.network = [&network](const Tensor& x) { return network(x.to(network.device())).to(Device{}); },
           .multiple = network.padding_multiple(),
           .scale = network.output_scale(),
-          .only_side = c.ape ? c.img_size / c.patch_size * (c.unshuffle ? c.sf : c.outer_unshuffle) : 0};
+          .only_side = c.ape ? c.img_size / c.patch_size * (c.unshuffle ? c.sf : c.outer_unshuffle) : 0,
+          .device = network.device()};
 }
 
 Tensor clean(const Cleaner& cleaner, const Tensor& lq, const CleanOptions& options) {

@@ -9,11 +9,13 @@
 namespace relume {
 
 // A network of stage one as the pipeline sees it: f32 [N, H, W, 3] in [0, 1], H and W multiples of `multiple`, to
-// [N, H * scale, W * scale, 3], not clamped. It refers to the network that it was made from, which must live as long.
+// [N, H * scale, W * scale, 3], not clamped; both on the CPU, wherever it computes. It refers to the network that it was made
+// from, which must live as long.
 struct Cleaner {
   std::function<Tensor(const Tensor&)> network;
   int64_t multiple = 1, scale = 1;
   int64_t only_side = 0;  // the one side that a network with a position embedding takes; 0: every multiple
+  Device device = {};     // where it computes
 };
 Cleaner cleaner_of(const SwinIR& network);
 

@@ -31,7 +31,7 @@ Tensor test_picture(int64_t side) {
 }
 
 Sample sample(const Cleaner& cleaner, int64_t side) {
-  Allocator& pool = allocator({});
+  Allocator& pool = allocator(cleaner.device);
   pool.reset_peak();
   const int64_t before = pool.peak_bytes(MemoryUse::tensor);
   const Tensor x = test_picture(side);
@@ -55,7 +55,7 @@ NetworkCost measure_cost(const Cleaner& cleaner, int64_t side) {
   const int64_t small = cleaner.only_side > 0 ? cleaner.only_side : step, large = cleaner.only_side > 0 ? small : 2 * step;
   for (int run = 0; run < 2; ++run) sample(cleaner, small);  // weights that are used again are packed, and kept so
   const Sample a = sample(cleaner, small), b = sample(cleaner, large);
-  Allocator& pool = allocator({});
+  Allocator& pool = allocator(cleaner.device);
   pool.trim();
   const double slope = large > small ? std::max(0.0, (b.bytes - a.bytes) / (b.pixels - a.pixels)) : b.bytes / b.pixels;
   return {.bytes_per_pixel = slope,
@@ -63,7 +63,7 @@ NetworkCost measure_cost(const Cleaner& cleaner, int64_t side) {
           .seconds_per_pixel = b.seconds / b.pixels,
           .write_seconds_per_pixel = b.write_seconds,
           .weight_bytes = pool.bytes_in_use(),
-          .process_bytes = std::max<int64_t>(0, resident_bytes() - pool.bytes_in_use())};
+          .process_bytes = cleaner.device == Device{} ? std::max<int64_t>(0, resident_bytes() - pool.bytes_in_use()) : 0};
 }
 
 }  // namespace relume

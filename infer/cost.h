@@ -10,12 +10,13 @@ struct NetworkCost {
   double seconds_per_pixel = 0;                 // of its input
   double write_seconds_per_pixel = 0;           // of a result that is written as PNG
   int64_t weight_bytes = 0;                     // of tensors in use beside, the weights' packed copies among them
-  int64_t process_bytes = 0;                    // of the rest of this process
+  int64_t process_bytes = 0;                    // of the rest of this process, which a GPU's memory does not hold
 
   double bytes(double pixels) const { return fixed_bytes + bytes_per_pixel * pixels; }
 };
 
-// Runs the network on squares of about `side` and twice that, and fits lines through the peaks of its tensors and the times.
+// Runs the network on squares of about `side` and twice that, and fits lines through the peaks of its tensors on its device and
+// the times.
 // The kernels' scratch hardly grows with a picture, so it is no part of the line (in a small picture it may outweigh the
 // tensors, and hide that the peak of those lies elsewhere): it is added whole.
 NetworkCost measure_cost(const Cleaner& cleaner, int64_t side);

@@ -40,7 +40,7 @@ std::optional<SwinIRConfig> stored_swinir_config(const Checkpoint& c) {
   return {};
 }
 
-std::unique_ptr<SwinIR> load_swinir(const std::filesystem::path& weights, const std::filesystem::path& config) {
+std::unique_ptr<SwinIR> load_swinir(const std::filesystem::path& weights, const std::filesystem::path& config, Device device) {
   const Checkpoint c = open_checkpoint(weights);
   std::optional<SwinIRConfig> chosen;
   if (!config.empty()) chosen = read_config<SwinIRConfig>(config);
@@ -58,7 +58,7 @@ std::unique_ptr<SwinIR> load_swinir(const std::filesystem::path& weights, const 
   if (inferred)
     std::cerr << where << ": a SwinIR, its configuration inferred from the tensors; assumed: " << join(inferred->assumed, ", ")
               << " (--config sets them)" << std::endl;
-  auto network = std::make_unique<SwinIR>(*chosen);
+  auto network = std::make_unique<SwinIR>(*chosen, device);
   load_strict(*network, *c.tensors);
   return network;
 }

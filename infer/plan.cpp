@@ -26,8 +26,13 @@ std::pair<int64_t, int64_t> enlarged(int64_t height, int64_t width, int64_t shor
   return {side(height), side(width)};
 }
 
-// Bytes of the process while a picture is restored. Counted are the decoded picture, what it is resized to, the map or the
-// accumulator of the tiles, the network, and what comes after: the steps of restore_picture().
+// Bytes on a GPU while a picture is restored: the network alone is there.
+double estimated_gpu_bytes(const PicturePlan& p, const Cleaner& cleaner, const NetworkCost& cost) {
+  return double(allocator(cleaner.device).most_held(cost.weight_bytes + int64_t(cost.bytes(double(p.run_pixels)))));
+}
+
+// Bytes of the process while a picture is restored on the CPU. Counted are the decoded picture, what it is resized to, the map
+// or the accumulator of the tiles, the network, and what comes after: the steps of restore_picture().
 double estimated_bytes(const PicturePlan& p, const Cleaner& cleaner, const NetworkCost& cost) {
   constexpr double colour = 3 * sizeof(float);
   const auto [run_height, run_width] = p.tile > 0 ? std::pair(p.height, p.width) : enlarged(p.height, p.width, p.short_side);
@@ -64,7 +69,7 @@ void set_tile(PicturePlan& p, const Cleaner& cleaner, const PlanOptions& o, int6
 
 void estimate(PicturePlan& p, const Cleaner& cleaner, const NetworkCost* cost) {
   if (!cost) return;
-  p.bytes = estimated_bytes(p, cleaner, *cost);
+  p.bytes = cleaner.device == Device{} ? estimated_bytes(p, cleaner, *cost) : estimated_gpu_bytes(p, cleaner, *cost);
   p.seconds = p.network_pixels() * cost->seconds_per_pixel +
               double(p.result_height) * double(p.result_width) * cost->write_seconds_per_pixel;
 }

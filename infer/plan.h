@@ -16,7 +16,7 @@ struct PlanOptions {
   TileMode mode = TileMode::automatic;
   int64_t tile = 0;      // of TileMode::fixed
   int64_t overlap = -1;  // of neighbouring tiles, in pixels; -1: default_overlap()
-  int64_t budget = 0;    // bytes that the process may hold
+  int64_t budget = 0;    // bytes that the process may hold, on a GPU those of its memory
 };
 
 // Throws InputError, named by the command's options, for what makes no sense whatever the picture.
@@ -34,7 +34,7 @@ struct PicturePlan {
   int64_t tile = 0, overlap = 0;  // 0: whole
   int64_t tiles = 1;
   int64_t run_pixels = 0;         // of one run of the network: of a tile, or of the padded picture
-  double bytes = 0, seconds = 0;  // of the process and of this picture, estimated; 0 where nothing was measured
+  double bytes = 0, seconds = 0;  // of the process or its GPU, and of this picture, estimated; 0 where nothing was measured
   std::string problem;            // why it cannot be done: an error's message; empty when it can
 
   double network_pixels() const { return double(tiles) * double(run_pixels); }

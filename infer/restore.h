@@ -33,7 +33,10 @@ struct RestoreOptions {
                             // stage one (an unshuffle by 8 in front), else 0
   TileMode mode = TileMode::automatic;
   int64_t tile = 0, overlap = -1;  // as PlanOptions has them
-  int64_t memory = 0;              // bytes that the process may hold; 0: three quarters of what it can have
+  Device device = {};              // where the network computes
+  DType compute = DType::f32;      // and in what type; 16 bits on a GPU alone
+  int64_t memory = 0;              // bytes that the process may hold, on a GPU those of its memory; 0: three quarters of what
+                                   // it can have
   bool dry_run = false;            // the plan alone
   std::filesystem::path json_log;  // an object per picture; empty: none
 };

@@ -70,7 +70,8 @@ class RestoreRun {
       : options_(options), jobs_(picture_jobs(options.input, options.output, options.existing)) {}
 
   RestoreCounts run() {
-    network_ = load_swinir(options_.weights, options_.config);
+    network_ = load_swinir(options_.weights, options_.config, options_.device);
+    network_->set_compute_type(options_.compute);
     cleaner_ = cleaner_of(*network_);
     make_plan();
     print_plan();
@@ -88,19 +89,20 @@ class RestoreRun {
   // ---- Planning ----
 
   void make_plan() {
-    const Memory machine = memory();
-    usable_ = machine.usable;
+    usable_ = pool().free_bytes();
     plan_options_ = {.upscale = options_.upscale,
                      .short_side = options_.short_side >= 0 ? options_.short_side : default_short_side(),
                      .mode = options_.mode,
                      .tile = options_.tile,
                      .overlap = options_.overlap,
-                     .budget = options_.memory > 0 ? options_.memory : machine.usable / 4 * 3};
+                     .budget = options_.memory > 0 ? options_.memory : usable_ / 4 * 3};
     check_plan_options(cleaner_, plan_options_);
     find_work();
     if (needs_measuring()) cost_ = measure_cost(cleaner_, measured_side());
     for (Job& job : work_) job.plan = plan_of(job.plan.picture);
   }
+
+  Allocator& pool() const { return allocator(options_.device); }
 
   int64_t default_short_side() const {
     return options_.upscale > 0 && is_published_stage_one(network_->config()) ? published_short_side : 0;
@@ -165,7 +167,8 @@ class RestoreRun {
   // ---- What is said before ----
 
   void print_plan() const {
-    double pixels = 0, results = 0, bytes = double(peak_resident_bytes()), seconds = 0;
+    double pixels = 0, results = 0, seconds = 0;
+    double bytes = double(options_.device == Device{} ? peak_resident_bytes() : pool().peak_bytes());
     for (const Job& job : work_) {
       pixels += double(job.plan.picture.height) * double(job.plan.picture.width);
       results += double(job.plan.result_height) * double(job.plan.result_width);
@@ -261,7 +264,7 @@ class RestoreRun {
     PicturePlan plan = job.plan;
     if (picture.pixels.shape(0) != plan.picture.height || picture.pixels.shape(1) != plan.picture.width)
       plan = plan_of(header_of(picture));  // a PNG that told its orientation only behind its pixels
-    allocator({}).reset_peak();
+    pool().reset_peak();
     const Picture restored = restore_with_retries(job, picture, plan, sixteen_bit, progress);
     if (plan.tile > 0) allocator({}).trim();  // the file's bytes come on top of what the pool would keep
     if (job.files.to.has_parent_path()) make_folder(job.files.to.parent_path());
@@ -275,7 +278,7 @@ class RestoreRun {
          {"overlap", plan.overlap},
          {"tiles", plan.tiles},
          {"seconds", std::round(std::chrono::duration<double>(Clock::now() - start).count() * 1e3) / 1e3},
-         {"peak_bytes", allocator({}).peak_bytes()}});
+         {"peak_bytes", pool().peak_bytes()}});
   }
 
   static PictureHeader header_of(const Picture& p) {
@@ -292,17 +295,26 @@ class RestoreRun {
           const double inside = job.plan.network_pixels() * double(done) / double(of);
           progress.update(done_, (done_pixels_ + inside) / total_pixels_, job.files.name, {"tile", done, of});
         });
-      } catch (const OutOfMemory& e) {
+      } catch (OutOfMemory& e) {
         reason = e.what();
-        if (!shrink(plan, retry)) throw;
+        if (!shrink(plan, retry)) {
+          e.add_context("while it was restored " + describe_tiles(plan) + "; " + remedy());
+          throw;
+        }
       } catch (const std::bad_alloc&) {
         reason = "out of memory";
         if (!shrink(plan, retry)) throw;
       }
-      allocator({}).trim();
+      pool().trim();
       say("{}: {}\n  again in tiles, as --tile {} --tile-overlap {} makes it", job.files.from.string(),
           reason.substr(0, reason.find('\n')), plan.tile, plan.overlap);
     }
+  }
+
+  std::string remedy() const {
+    if (plan_options_.mode == TileMode::off) return "leave out --tile off";
+    if (plan_options_.mode == TileMode::fixed) return "give a smaller --tile";
+    return "give --tile with a small number, or a smaller --memory";
   }
 
   bool shrink(PicturePlan& plan, int retry) const {

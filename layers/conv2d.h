@@ -24,7 +24,7 @@ class Conv2d : public Module {
 
   // x [N, H, W, in] to act(conv(x)) + residual [N, enlarge*H, enlarge*W, out].
   Tensor operator()(const Tensor& x, Activation act = {}, const Tensor& residual = {}) const {
-    return with_path([&] { return conv2d(x, weight, bias, options_, act, residual); });
+    return with_path([&] { return conv2d(x, parameter_for(x, weight), parameter_for(x, bias), options_, act, residual); });
   }
 
   Tensor weight, bias;

@@ -17,7 +17,8 @@ struct DropPathDraws {
   uint32_t first_sample = 0;  // number of the batch's first sample among all samples of the step
 };
 
-// f32 [samples]: 0 or 1 / (1 - probability). `branch` numbers the residual branches of the network in order of use.
-Tensor drop_path_scale(const DropPathDraws& draws, int branch, double probability, int64_t samples);
+// f32 [samples] on `device`: 0 or 1 / (1 - probability), the same on every device. `branch` numbers the residual branches of
+// the network in order of use.
+Tensor drop_path_scale(const DropPathDraws& draws, int branch, double probability, int64_t samples, Device device = {});
 
 }  // namespace relume

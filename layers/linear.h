@@ -20,7 +20,7 @@ class Linear : public Module {
 
   // x [..., in] to [..., out], with activation, stochastic depth and residual fused.
   Tensor operator()(const Tensor& x, const LinearOptions& options = {}) const {
-    return with_path([&] { return linear(x, weight, bias, options); });
+    return with_path([&] { return linear(x, parameter_for(x, weight), parameter_for(x, bias), options); });
   }
 
   Tensor weight, bias;

@@ -6,7 +6,8 @@
 
 namespace relume {
 
-Module::Module(Module* parent, std::string name) : parent_(parent), name_(std::move(name)) {
+Module::Module(Module* parent, std::string name, Device device)
+    : parent_(parent), name_(std::move(name)), device_(parent ? parent->device_ : device) {
   if (parent_) parent_->entries_.push_back({Entry::Kind::child, {}, this});
 }
 
@@ -49,7 +50,7 @@ void Module::set_training(bool training) {
 }
 
 Tensor Module::parameter(const std::string& name, const Shape& shape, StoredAs stored_as) {
-  const Tensor t = require_grad(Tensor::empty(shape));
+  const Tensor t = require_grad(Tensor::empty(shape, DType::f32, device_));
   entries_.push_back({Entry::Kind::parameter, {name, t, stored_as}});
   return t;
 }
@@ -78,9 +79,10 @@ Tensor swapped(const Tensor& t, int64_t a, int64_t b, int64_t c, const Shape& sh
 }  // namespace
 
 Tensor to_stored(const Tensor& t, StoredAs stored_as) {
-  if (stored_as == StoredAs::same) return t.contiguous();
+  const Tensor host = t.to(Device{}).contiguous();
+  if (stored_as == StoredAs::same) return host;
   const Shape& s = t.shape();
-  return swapped(t.contiguous(), s[0], s[1] * s[2], s[3], stored_shape(s, stored_as));
+  return swapped(host, s[0], s[1] * s[2], s[3], stored_shape(s, stored_as));
 }
 
 Tensor from_stored(const Tensor& stored, const Shape& shape, StoredAs stored_as) {
@@ -119,9 +121,8 @@ void load_strict(const Module& module, const TensorSource& source) {
 
 std::vector<NamedTensor> stored_state(const Module& module) {
   std::vector<NamedTensor> out;
-  for (const NamedTensor& p : module.parameters())
-    out.push_back({p.name, to_stored(p.tensor.detach().to(Device{}), p.stored_as)});
-  for (const NamedTensor& b : module.buffers()) out.push_back({b.name, b.tensor.to(Device{})});
+  for (const NamedTensor& p : module.parameters()) out.push_back({p.name, to_stored(p.tensor.detach(), p.stored_as)});
+  for (const NamedTensor& b : module.buffers()) out.push_back(b);
   return out;
 }
 

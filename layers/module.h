@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "autograd/graph.h"
+#include "autograd/elementwise.h"
 #include "tensor/core/source.h"
 
 namespace relume {
@@ -22,8 +22,9 @@ struct NamedTensor {
 
 class Module {
  public:
-  // A child of `parent` (null for a root) under `name`; an empty name adds nothing to the paths.
-  Module(Module* parent, std::string name);
+  // A child of `parent` (null for a root) under `name`; an empty name adds nothing to the paths. `device` is a root's: the
+  // parameters of the whole tree lie there.
+  Module(Module* parent, std::string name, Device device = {});
   virtual ~Module() = default;
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
@@ -37,11 +38,13 @@ class Module {
   void set_training(bool training);
   bool training() const { return training_; }
 
+  Device device() const { return device_; }
   std::string path() const;  // full dotted path from the root
 
  protected:
-  // Both allocate f32 memory with undefined contents; call an initialiser (layers/init.h) or load before use.
+  // f32 memory on the device, with undefined contents; call an initialiser (layers/init.h) or load before use.
   Tensor parameter(const std::string& name, const Shape& shape, StoredAs stored_as = StoredAs::same);
+  // A value for checkpoints alone, on the CPU.
   void buffer(const std::string& name, Tensor value);
 
   // Runs f; errors gain the line "in <path>".
@@ -64,6 +67,7 @@ class Module {
 
   Module* parent_;
   std::string name_;
+  Device device_;
   bool training_ = false;
   std::vector<Entry> entries_;
 };
@@ -85,8 +89,13 @@ template <class T> class ModuleList : public Module {
   std::vector<std::unique_ptr<T>> items_;
 };
 
-// A tensor as it lies on disk (conv weights transposed), and back into memory order, where it has `shape`. Both may give the
-// tensor itself.
+// A parameter in the type of the data it meets (see cast()); undefined stays undefined.
+inline Tensor parameter_for(const Tensor& x, const Tensor& parameter) {
+  return parameter ? cast(parameter, x.dtype()) : parameter;
+}
+
+// A tensor of any device as it lies on disk (conv weights transposed), on the CPU; and one of the CPU back in memory order,
+// where it has `shape`. Both may give the tensor itself.
 Tensor to_stored(const Tensor& t, StoredAs stored_as);
 Tensor from_stored(const Tensor& stored, const Shape& shape, StoredAs stored_as);
 Shape stored_shape(const Shape& shape, StoredAs stored_as);
@@ -96,7 +105,7 @@ Shape stored_shape(const Shape& shape, StoredAs stored_as);
 // from the configuration: those the source holds must have the right shape and are not read; those it lacks are not missed.
 void load_strict(const Module& module, const TensorSource& source);
 
-// Parameters and buffers under their published names and shapes, ready to be written.
+// Parameters and buffers under their published names and shapes, on the CPU, ready to be written.
 std::vector<NamedTensor> stored_state(const Module& module);
 
 }  // namespace relume

@@ -16,16 +16,35 @@ class LayerNorm : public Module {
         eps_(eps) {}
 
   Tensor operator()(const Tensor& x) const {
-    return with_path([&] { return layer_norm(x, weight, bias, eps_); });
+    return with_path([&] { return layer_norm(x, parameter_for(x, weight), parameter_for(x, bias), eps_); });
   }
 
-  // For an operation that the norm is fused into.
-  NormParameters parameters() const { return {weight, bias, eps_}; }
+  // For an operation on x that the norm is fused into.
+  NormParameters parameters_for(const Tensor& x) const { return {parameter_for(x, weight), parameter_for(x, bias), eps_}; }
 
   Tensor weight, bias;
 
  private:
   double eps_;
+};
+
+// GroupNorm of maps [N, ..., channels], with the activation of the options behind it.
+class GroupNorm : public Module {
+ public:
+  GroupNorm(Module* parent, std::string name, int64_t channels, GroupNormOptions options = {})
+      : Module(parent, std::move(name)),
+        weight(parameter("weight", {channels})),
+        bias(parameter("bias", {channels})),
+        options_(options) {}
+
+  Tensor operator()(const Tensor& x) const {
+    return with_path([&] { return group_norm(x, parameter_for(x, weight), parameter_for(x, bias), options_); });
+  }
+
+  Tensor weight, bias;
+
+ private:
+  GroupNormOptions options_;
 };
 
 }  // namespace relume

@@ -95,9 +95,11 @@ WindowAttention::WindowAttention(Module* parent, std::string name, const SwinBlo
 
 Tensor WindowAttention::operator()(const Tensor& x, const LayerNorm& norm, const Tensor& sample_scale) const {
   return with_path([&] {
-    return residual_window_attention(
-        x, {norm.parameters(), qkv.weight, qkv.bias, relative_position_bias_table, proj.weight, proj.bias, options_},
-        sample_scale);
+    const auto in = [&x](const Tensor& parameter) { return parameter_for(x, parameter); };
+    return residual_window_attention(x,
+                                     {norm.parameters_for(x), in(qkv.weight), in(qkv.bias), in(relative_position_bias_table),
+                                      in(proj.weight), in(proj.bias), options_},
+                                     sample_scale);
   });
 }
 
@@ -106,7 +108,9 @@ Mlp::Mlp(Module* parent, std::string name, int64_t channels, int64_t hidden)
 
 Tensor Mlp::operator()(const Tensor& x, const LayerNorm& norm, const Tensor& sample_scale) const {
   return with_path([&] {
-    return residual_mlp(x, {norm.parameters(), fc1.weight, fc1.bias, fc2.weight, fc2.bias, gelu_activation}, sample_scale);
+    const auto in = [&x](const Tensor& parameter) { return parameter_for(x, parameter); };
+    return residual_mlp(
+        x, {norm.parameters_for(x), in(fc1.weight), in(fc1.bias), in(fc2.weight), in(fc2.bias), gelu_activation}, sample_scale);
   });
 }
 
@@ -166,7 +170,7 @@ Tensor Rstb::operator()(const Tensor& x, const DropPathSource& drop_path) const 
   return conv_(y, x);
 }
 
-SwinIR::SwinIR(const SwinIRConfig& config) : Module(nullptr, ""), config_(config) {
+SwinIR::SwinIR(const SwinIRConfig& config, Device device) : Module(nullptr, "", device), config_(config) {
   const SwinIRConfig& c = config_;
   c.validate();
   const int64_t channels = c.embed_dim, pictures = c.in_chans;
@@ -240,7 +244,7 @@ Tensor SwinIR::features(const Tensor& x) const {
     RELUME_CHECK(x.shape(1) * x.shape(2) == absolute_pos_embed_.shape(1),
                  "SwinIR: the absolute position embedding fits maps of ", absolute_pos_embed_.shape(1), " pixels, got ",
                  x.shape());
-    y = add_rows(y, absolute_pos_embed_);
+    y = add_rows(y, parameter_for(y, absolute_pos_embed_));
   }
   for (const auto& group : *layers_) {
     const auto run = [&group = *group, this](const Tensor& t) { return group(t, drop_path_); };
@@ -256,12 +260,18 @@ Tensor SwinIR::network(const Tensor& x) const {
   for (const double m : mean_) offset.push_back(-m * c.img_range);
 
   const Tensor padded = pad(x, 0, 0, (window - height % window) % window, (window - width % window) % window, Border::reflect);
-  const Tensor picture = channel_affine(padded, to_range, offset);
-  const Tensor shallow = (*conv_first_)(c.unshuffle ? pixel_unshuffle(picture, c.sf) : picture);  // [N, H', W', C]
+  const Tensor picture = channel_affine(padded, to_range, offset), narrow = cast(picture, compute_);
+  const Tensor shallow = (*conv_first_)(c.unshuffle ? pixel_unshuffle(narrow, c.sf) : narrow);  // [N, H', W', C]
   const Tensor deep = (*conv_after_body_)(features(shallow), shallow);
-  const Tensor restored = c.upsampler == "" ? (*conv_last_)(deep, {}, picture) : tail(deep);
+  const Tensor restored = c.upsampler == "" ? residual_picture(deep, picture) : cast(tail(deep), x.dtype());
   const Tensor y = channel_affine(restored, from_range, mean_);
   return pad(y, 0, 0, height * output_scale() - y.shape(1), width * output_scale() - y.shape(2), Border::zero);
+}
+
+// 16 bits hold a correction well, and a picture badly: bf16 has eight bits of mantissa.
+Tensor SwinIR::residual_picture(const Tensor& deep, const Tensor& picture) const {
+  if (deep.dtype() == picture.dtype()) return (*conv_last_)(deep, {}, picture);
+  return add(cast((*conv_last_)(deep), picture.dtype()), picture);
 }
 
 Tensor SwinIR::tail(const Tensor& deep) const {

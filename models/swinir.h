@@ -78,7 +78,8 @@ struct SwinBlockShape {
   bool qkv_bias = true;
 };
 
-// Factor per sample of residual branch `branch` (0, 1, 2, … in order of use), f32 [samples], for a drop probability above 0.
+// Factor per sample of residual branch `branch` (0, 1, 2, … in order of use), f32 [samples] on the network's device, for a drop
+// probability above 0.
 using DropPathSource = std::function<Tensor(int branch, double probability, int64_t samples)>;
 
 class WindowAttention : public Module {
@@ -146,10 +147,10 @@ class Rstb : public Module {
 
 class SwinIR : public Module {
  public:
-  explicit SwinIR(const SwinIRConfig& config);
+  explicit SwinIR(const SwinIRConfig& config, Device device = {});
 
   // x [N, H, W, in_chans] in [0, 1] to [N, H*s, W*s, in_chans], s = 1 with unshuffle, else sf; about [0, 1], not clamped.
-  // H and W are multiples of size_multiple().
+  // H and W are multiples of size_multiple(); x lies on device().
   Tensor operator()(const Tensor& x) const;
 
   int size_multiple() const;     // what H and W must be multiples of; 1 when the network pads by itself
@@ -158,17 +159,21 @@ class SwinIR : public Module {
   const SwinIRConfig& config() const { return config_; }
   void initialise(uint64_t seed) const;  // spec 2.1, "Init"
   void set_drop_path(DropPathSource source) { drop_path_ = std::move(source); }
+  // The type the network computes in: f32 unless set, bf16, f16. Pictures come and go, and parameters stay, in f32.
+  void set_compute_type(DType type) { compute_ = type; }
   void set_activation_checkpointing(bool on) { checkpointing_ = on; }  // per RSTB
 
  private:
-  Tensor features(const Tensor& x) const;  // norm(RSTBs(embed(x)))
-  Tensor network(const Tensor& x) const;   // without outer unshuffle
-  Tensor tail(const Tensor& x) const;      // the upsampler
+  Tensor features(const Tensor& x) const;                                    // norm(RSTBs(embed(x)))
+  Tensor network(const Tensor& x) const;                                     // without outer unshuffle
+  Tensor tail(const Tensor& x) const;                                        // the upsampler
+  Tensor residual_picture(const Tensor& deep, const Tensor& picture) const;  // without one
 
   SwinIRConfig config_;
   std::vector<double> mean_;
   DropPathSource drop_path_;
   bool checkpointing_ = false;
+  DType compute_ = DType::f32;
 
   std::unique_ptr<Module> conv_first_group_;  // "conv_first" when the convolution is its entry 1
   std::unique_ptr<Conv2d> conv_first_;

@@ -39,9 +39,10 @@ const std::map<std::string, Folders>& allowed() {
 // Headers of other libraries that only some places may include: prefix of the header, prefix of the place.
 const std::map<std::string, std::string>& fenced() {
   static const std::map<std::string, std::string> fences{
-      {"omp.h", "tensor/cpu/"},   {"cuda", "tensor/cuda/"},  {"cublas", "tensor/cuda/"}, {"cudnn", "tensor/cuda/"},
-      {"mpi.h", "train/dist/"},   {"yaml-cpp/", "configs/"}, {"jpeglib", "data/"},       {"png.h", "data/"},
-      {"webp/", "data/"},         {"hdf5.h", "data/"},       {"xxhash.h", "data/"},      {"zlib.h", "data/"}};
+      {"omp.h", "tensor/cpu/"}, {"cuda", "tensor/cuda/"},  {"cublas", "tensor/cuda/"}, {"cudnn", "tensor/cuda/"},
+      {"mpi.h", "train/dist/"}, {"nccl.h", "train/dist/"}, {"yaml-cpp/", "configs/"},  {"jpeglib", "data/"},
+      {"png.h", "data/"},       {"webp/", "data/"},        {"hdf5.h", "data/"},        {"xxhash.h", "data/"},
+      {"zlib.h", "data/"}};
   return fences;
 }
 

@@ -10,6 +10,8 @@
 #include "data/metrics/niqe.h"
 #include "data/metrics/similarity.h"
 #include "layers/drop_path.h"
+#include "layers/precision.h"
+#include "tensor/kernels/memory.h"
 #include "train/stage1_data.h"
 
 namespace relume {
@@ -18,20 +20,24 @@ namespace {
 
 using Path = std::filesystem::path;
 
-Tensor restored(const SwinIR& network, const Tensor& lq) {  // [H, W, 3]
+Tensor restored(const SwinIR& network, const Tensor& lq) {  // [H, W, 3] on the CPU
   const NoGrad no_grad;
   const Shape& s = lq.shape();
-  return network(lq.reshape({1, s[0], s[1], s[2]})).reshape(s);
+  return network(lq.reshape({1, s[0], s[1], s[2]}).to(network.device())).reshape(s).to(Device{});
 }
 
 class Stage1Task : public TrainingTask {
  public:
-  explicit Stage1Task(const Stage1Config& config)
-      : config_(config), validation_(validation_pairs(config)), network_(config.model) {
+  Stage1Task(const Stage1Config& config, Device device)
+      : config_(config),
+        validation_(validation_pairs(config)),
+        network_(config.model, device),
+        uploads_(kernels::uploads.on(device)(device)) {
     if (config.weights.empty())
       network_.initialise(uint64_t(config.seed));
     else
       load_strict(network_, *open_checkpoint(config.weights).tensors);
+    network_.set_compute_type(compute_type("train.precision", config.train.precision, device));
     network_.set_activation_checkpointing(config.train.activation_checkpointing);
   }
 
@@ -64,17 +70,20 @@ class Stage1Task : public TrainingTask {
   }
   double last_wait_seconds() const override { return batches_->last_wait_seconds(); }
 
-  double add_gradients(int64_t position, int64_t part, int64_t parts) override {
-    const int64_t samples = config_.train.batch_size / parts, first = part * samples;
-    const Tensor lq = batch_.lq.slice(first, first + samples), gt = batch_.gt.slice(first, first + samples);
+  PartLoss add_gradients(int64_t position, int64_t part, int64_t parts) override {
+    if (part == 0) begin_upload(part, parts);
+    const std::vector<Tensor> pairs = uploads_->take();
+    if (part + 1 < parts) begin_upload(part + 1, parts);  // behind what is computed now
     network_.set_training(true);
-    const DropPathDraws draws{.seed = uint64_t(config_.seed), .step = uint32_t(position), .first_sample = uint32_t(first)};
-    network_.set_drop_path(
-        [draws](int branch, double probability, int64_t n) { return drop_path_scale(draws, branch, probability, n); });
-    const Tensor loss = sum_squared_error(network_(lq), gt);
+    const DropPathDraws draws{
+        .seed = uint64_t(config_.seed), .step = uint32_t(position), .first_sample = uint32_t(part * samples_of_part(parts))};
+    network_.set_drop_path([draws, device = network_.device()](int branch, double probability, int64_t n) {
+      return drop_path_scale(draws, branch, probability, n, device);
+    });
+    const Tensor loss = sum_squared_error(network_(pairs[0]), pairs[1]);
     backward(loss);
     network_.set_training(false);
-    return loss.item() / double(batch_.gt.numel());  // per element: comparable between batch and picture sizes
+    return {loss.detach(), batch_.gt.numel()};  // per element: comparable between batch and picture sizes
   }
 
   NamedTensors batch() const override { return {{"lq", batch_.lq}, {"gt", batch_.gt}}; }
@@ -112,9 +121,16 @@ class Stage1Task : public TrainingTask {
   }
 
  private:
+  int64_t samples_of_part(int64_t parts) const { return config_.train.batch_size / parts; }
+  void begin_upload(int64_t part, int64_t parts) {
+    const int64_t samples = samples_of_part(parts), first = part * samples;
+    uploads_->begin({batch_.lq.slice(first, first + samples), batch_.gt.slice(first, first + samples)});
+  }
+
   Stage1Config config_;
   std::vector<Degraded> validation_;
   SwinIR network_;
+  std::unique_ptr<Uploads> uploads_;
   std::optional<Stage1Batches> batches_;
   Batch batch_;
 };
@@ -132,11 +148,16 @@ void save_swinir(const SwinIR& network, int64_t step, const Path& path, bool ave
                      {"relume.version", version_number()}});
 }
 
-TrainingResult train_stage1(const Stage1Config& config, const std::string& resume) {
+TrainingResult train_stage1(const Stage1Config& config, const std::string& resume, Device device) {
   config.validate();
   config.train.validate();
-  Stage1Task task(config);
-  return run_training(task, config.train, {config.output, config.overwrite, resume});
+  Stage1Task task(config, device);
+  try {
+    return run_training(task, config.train, {config.output, config.overwrite, resume});
+  } catch (OutOfMemory& e) {
+    e.add_context("in a training: raise train.accumulate, set train.activation_checkpointing=true, or lower train.batch_size");
+    throw;
+  }
 }
 
 }  // namespace relume

@@ -8,8 +8,10 @@
 
 namespace relume {
 
-// Trains into config.output (trainer.h says what is written there); `resume` is none, auto or a state file.
-TrainingResult train_stage1(const Stage1Config& config, const std::string& resume = "none");
+// Trains into config.output (trainer.h says what is written there); `resume` is none, auto or a state file. The network, its
+// gradients, the average and the optimiser's moments lie on `device`; the files say nothing of it, so that a run may go on on
+// another one.
+TrainingResult train_stage1(const Stage1Config& config, const std::string& resume = "none", Device device = {});
 
 // Writes a network with its configuration in the file's metadata, which is how `relume restore` knows what to build; `averaged`
 // weights are called "ema" there, others "raw".

@@ -96,7 +96,8 @@ class Training {
                                                              .beta1 = config.betas[0],
                                                              .beta2 = config.betas[1],
                                                              .eps = config.eps,
-                                                             .weight_decay = config.weight_decay}) {
+                                                             .weight_decay = config.weight_decay,
+                                                             .clip_norm = config.clip_norm}) {
     if (config.ema_decay > 0) average_.emplace(optimiser_.parameters(), config.ema_decay);
     if (const std::optional<SavedState> saved = state_to_resume(options)) {
       resume(*saved, options.overwrite);
@@ -231,9 +232,7 @@ class Training {
     for (const NamedTensor& p : optimiser_.parameters()) all.push_back(p.tensor);
     return all;
   }
-  Group averages() const {
-    return collect([&](size_t i) { return average_->average(i); });
-  }
+  Group averages() const { return average_->averages(); }
   Group first_moments() const {
     return collect([&](size_t i) { return optimiser_.first_moment(i); });
   }
@@ -270,18 +269,20 @@ class Training {
   // None when loss or gradient are not finite: then nothing is learnt from the batch.
   std::optional<Step> train_step(double rate) {
     optimiser_.clear_gradients();
-    Step step{0, 0};
-    for (int64_t part = 0; part < config_.accumulate; ++part)
-      step.loss += task_.add_gradients(at_.batch, part, config_.accumulate);
-    step.gradient_norm = optimiser_.gradient_norm();
+    std::vector<Tensor> losses;
+    std::vector<int64_t> elements;
+    for (int64_t part = 0; part < config_.accumulate; ++part) {
+      const PartLoss loss = task_.add_gradients(at_.batch, part, config_.accumulate);
+      losses.push_back(loss.sum), elements.push_back(loss.elements);
+    }
+    const AdamW::Outcome outcome = optimiser_.step(rate, losses, average_ ? &*average_ : nullptr);
+    Step step{0, outcome.gradient_norm};
+    for (size_t i = 0; i < losses.size(); ++i) step.loss += outcome.losses[i] / double(elements[i]);
     ++at_.batch;
-    if (!std::isfinite(step.loss) || !std::isfinite(step.gradient_norm)) {
+    if (!outcome.done) {
       note_bad_step(step);
       return {};
     }
-    const bool clipped = config_.clip_norm > 0 && step.gradient_norm > config_.clip_norm;
-    optimiser_.step(rate, clipped ? config_.clip_norm / step.gradient_norm : 1);
-    if (average_) average_->update();
     ++at_.step;
     return step;
   }

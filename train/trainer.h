@@ -19,6 +19,12 @@
 
 namespace relume {
 
+// The loss of a part of a batch.
+struct PartLoss {
+  Tensor sum;            // a scalar where the network is: the trainer reads it at the end of the step, nobody else waits for it
+  int64_t elements = 1;  // sum / elements is the part's share of the loss that is logged
+};
+
 // What a network's training consists of. Everything random in it depends on (seed, position, sample) alone (design D5); the
 // position counts batches from 0 and equals the step unless a training went back to an earlier state.
 class TrainingTask {
@@ -38,8 +44,8 @@ class TrainingTask {
   // Waits for the next batch; gives the pictures that others took the place of.
   virtual std::vector<BadPicture> next_batch() = 0;
   virtual double last_wait_seconds() const = 0;
-  // Adds the gradients of part `part` of `parts` of the batch; gives the part's share of the loss that is logged.
-  virtual double add_gradients(int64_t position, int64_t part, int64_t parts) = 0;
+  // Adds the gradients of part `part` of `parts` of the batch.
+  virtual PartLoss add_gradients(int64_t position, int64_t part, int64_t parts) = 0;
   virtual NamedTensors batch() const = 0;  // the current one, to be looked at where something went wrong
 
   virtual std::vector<Score> validate() = 0;                           // none without held-out pictures

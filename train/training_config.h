@@ -25,6 +25,7 @@ struct TrainingConfig {
   double milestone_factor = 0.5;
   double ema_decay = 0;
   bool activation_checkpointing = false;
+  std::string precision = "f32";
   double time_limit = 0, time_budget = 0;
   int64_t log_every = 50, validate_every = 1000, image_every = 1000, checkpoint_every = 10000;
   int64_t state_every = 500;
@@ -53,6 +54,8 @@ struct TrainingConfig {
       "keep a running average of the weights, which validation and saved weights use; 0: none, usual: 0.999");
     v("activation_checkpointing", activation_checkpointing,
       "recompute each group in the backward pass: less memory, more time");
+    v("precision", precision, OneOf{{"f32", "bf16"}},
+      "type the network computes in; bf16, on a GPU, is faster and needs less memory; weights and optimiser stay in f32");
     v("time_limit", time_limit, Range{0, 1e9},
       "seconds after which the state is saved and the run ends, to be resumed; 0: none");
     v("time_budget", time_budget, Range{0, 1e9},

@@ -1,19 +1,10 @@
 #include "train/weight_average.h"
 
-#include "tensor/kernels/elementwise.h"
-
 namespace relume {
 
 WeightAverage::WeightAverage(std::vector<NamedTensor> parameters, double decay)
     : parameters_(std::move(parameters)), decay_(decay) {
   for (const NamedTensor& p : parameters_) averages_.push_back(p.tensor.clone());
-}
-
-void WeightAverage::update() const {
-  for (size_t i = 0; i < averages_.size(); ++i) {
-    const Tensor& a = averages_[i];
-    kernels::axpby.on(a.device())(a, decay_, a, 1 - decay_, parameters_[i].tensor);
-  }
 }
 
 void WeightAverage::InPlace::exchange() const {

@@ -1,4 +1,5 @@
-// A running average of the weights (EMA): average = decay * average + (1 - decay) * weight after every step.
+// A running average of the weights (EMA): average = decay * average + (1 - decay) * weight after every step, by which the
+// optimiser moves it (adamw.h).
 #pragma once
 
 #include <vector>
@@ -12,9 +13,9 @@ class WeightAverage {
   // Begins with the weights as they are.
   WeightAverage(std::vector<NamedTensor> parameters, double decay);
 
-  void update() const;
+  double decay() const { return decay_; }
   const std::vector<NamedTensor>& parameters() const { return parameters_; }
-  const Tensor& average(size_t i) const { return averages_[i]; }  // of parameters()[i], in memory layout
+  const std::vector<Tensor>& averages() const { return averages_; }  // of parameters(), in memory layout
 
   // The averages stand in the network, and the weights in their place, while one lives.
   class InPlace {

@@ -62,7 +62,7 @@ template <class T> void swap_inner(T* out, const T* in, int64_t outer, int64_t a
       for (int64_t j = 0; j < b; ++j) out[j * a + i] = in[i * b + j];
 }
 Tensor swap_inner(const Tensor& x, const Shape& shape, int64_t a, int64_t b) {
-  const Tensor in = x.contiguous(), out = Tensor::empty(shape, x.dtype());
+  const Tensor in = x.to(Device{}).contiguous(), out = Tensor::empty(shape, x.dtype());
   const auto run = [&]<class T>(T*) {
     swap_inner(static_cast<T*>(out.raw()), static_cast<const T*>(in.raw()), shape[0], a, b);
   };

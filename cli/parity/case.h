@@ -27,9 +27,11 @@ class Case {
   // Checks the entry's fields; load() opens its files.
   Case(std::filesystem::path folder, Json entry);
   void load();
+  void set_device(Device device) { device_ = device; }
 
   const std::string& name() const { return name_; }
   const std::string& kind() const { return kind_; }
+  Device device() const { return device_; }          // where its network computes; what the case holds is on the CPU
   const std::string& loss() const { return loss_; }  // the scalar that was differentiated (manifest conventions); empty if none
   const Json& config() const { return entry_.at("config"); }
   const Json& entry() const { return entry_; }
@@ -63,13 +65,14 @@ class Case {
   const TensorInfo* find(const std::string& full_name) const;
   std::filesystem::path folder_;
   Json entry_;
+  Device device_;
   std::string name_, kind_, loss_, file_;
   std::unique_ptr<SafetensorsFile> stored_;      // null when the main file is of another type, or not loaded yet
   std::unique_ptr<ProceduralSource> generated_;  // null when the case has none
 };
 
 // The same values with the channel axis moved: [N, C, H, W] <-> [N, H, W, C]. The same permutation takes a stored convolution
-// weight [O, I, kh, kw] to the layout in memory [O, kh, kw, I] and back. Any dtype, rank 4.
+// weight [O, I, kh, kw] to the layout in memory [O, kh, kw, I] and back. Any dtype, rank 4, any device, to the CPU.
 Tensor to_channels_last(const Tensor& x);
 Tensor to_channels_first(const Tensor& x);
 

@@ -20,7 +20,7 @@ class NotImplemented : public Error {
 using Kind = void (*)(const Case&, Report&);
 using Kinds = std::map<std::string, Kind>;
 
-void register_kinds(Kinds& kinds);             // all of them
+void register_kinds(Kinds& kinds);             // all of the build
 void register_swinir_kinds(Kinds& kinds);      // swinir, swinir_rstb, swinir_droppath, swinir_adamw, swinir_full
 void register_degrade_kinds(Kinds& kinds);     // degrade_codeformer, degrade_jpeg, degrade_filter_resize
 void register_degrade_op_kinds(Kinds& kinds);  // degrade_diffjpeg, degrade_noise, degrade_usm
@@ -29,7 +29,8 @@ void register_metric_kinds(Kinds& kinds);      // metric_psnr_ssim, metric_niqe
 void register_restore_kinds(Kinds& kinds);     // gaussian_weights, tiled_fn, cleaner
 void register_format_kinds(Kinds& kinds);      // format_good, format_malformed
 
-// The SwinIR of a case: `call` is the reference's constructor call, `prefix` what the case's weights carry before their names.
+// The SwinIR of a case, on its device: `call` is the reference's constructor call, `prefix` what the case's weights carry
+// before their names.
 std::unique_ptr<SwinIR> swinir_of(const Case& c, const Json& call, const std::string& prefix = "");
 
 }  // namespace relume::parity

@@ -34,8 +34,8 @@ class Report {
  public:
   explicit Report(const Case& reference);
 
-  // Compares with the stored tensor of this full name ("output.pred", "final.exp_avg.norm.weight"): `ours` has the stored shape
-  // and any dtype. A wrong shape or a name the case does not store is a complaint.
+  // Compares with the stored tensor of this full name ("output.pred", "final.exp_avg.norm.weight"): `ours` has the stored
+  // shape, any dtype, and lies on any device, as below. A wrong shape or a name the case does not store is a complaint.
   void compare(const std::string& name, const Tensor& ours);
   void compare(const std::string& name, double ours) { compare(name, Tensor::of<double>({}, {ours})); }
 

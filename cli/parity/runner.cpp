@@ -99,6 +99,7 @@ Summary run_parity(const ParityOptions& options, const Kinds& kinds, std::ostrea
   Summary summary;
   for (Case& entry : cases) {
     Case c = std::move(entry);  // its files are closed at the end of its turn
+    c.set_device(options.device);
     throw_if_interrupted();
     const auto kind = kinds.find(c.kind());
     if (kind == kinds.end()) {

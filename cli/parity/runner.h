@@ -15,6 +15,7 @@ struct ParityOptions {
   std::string only;          // comma-separated globs over names and kinds; empty: every case
   std::string except;        // the same; empty: none left out
   bool require_all = false;  // a kind that is not implemented is a failure too
+  Device device = {};        // where networks compute
 };
 
 struct Summary {

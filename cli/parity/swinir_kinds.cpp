@@ -51,10 +51,13 @@ void compare_parameter_gradients(const Module& module, Report& report) {
   }
 }
 
+// Stored pictures [N, C, H, W] as the network takes them, where it computes.
+Tensor pictures(const Case& c, const Tensor& stored) { return to_channels_last(stored).to(c.device()); }
+
 void forward_and_backward(const Case& c, const SwinIR& net, Report& report) {
-  const Tensor lq = require_grad(to_channels_last(c.f32("input.lq")));
+  const Tensor lq = require_grad(pictures(c, c.f32("input.lq")));
   const Tensor prediction = net(lq);
-  const Tensor loss = loss_of(c, prediction, to_channels_last(c.f32("input.gt")));
+  const Tensor loss = loss_of(c, prediction, pictures(c, c.f32("input.gt")));
   backward(loss);
   report.compare_output("pred", to_channels_first(prediction.detach()));
   report.compare_output("loss", loss.item());
@@ -67,7 +70,7 @@ void run_swinir(const Case& c, Report& report) { forward_and_backward(c, *swinir
 void run_swinir_full(const Case& c, Report& report) {
   const auto net = swinir_of(c, c.config());
   const NoGrad no_grad;
-  report.compare_output("pred", to_channels_first((*net)(to_channels_last(c.f32("input.lq")))));
+  report.compare_output("pred", to_channels_first((*net)(pictures(c, c.f32("input.lq")))));
 }
 
 // Stochastic depth with recorded draws: one row of input.droppath_keep per branch with a probability above 0, in call order.
@@ -85,7 +88,7 @@ void run_swinir_droppath(const Case& c, Report& report) {
     Tensor scale = Tensor::empty({samples});
     for (int64_t i = 0; i < samples; ++i)
       scale.data<float>()[i] = float(keep.data<float>()[row * samples + i] / (1 - probability));
-    return scale;
+    return scale.to(c.device());
   });
   net->set_training(true);
   forward_and_backward(c, *net, report);
@@ -105,14 +108,15 @@ void run_swinir_rstb(const Case& c, Report& report) {
                              .scale = 1 / std::sqrt(double(channels / heads)),
                              .qkv_bias = c.option<bool>("qkv_bias", true)};
   const std::vector<double> drops(c.option<size_t>("depth"), 0.0);
-  const Rstb group(nullptr, "", shape, drops, 0, c.option<std::string>("resi_connection", "1conv") == "3conv");
+  Module root(nullptr, "", c.device());
+  const Rstb group(&root, "", shape, drops, 0, c.option<std::string>("resi_connection", "1conv") == "3conv");
   const auto weights = c.weights();
   load_strict(group, *weights);
 
   const Tensor tokens = c.f32("input.x");
-  const Tensor x = require_grad(tokens.reshape({tokens.shape(0), map[0], map[1], channels}));
+  const Tensor x = require_grad(tokens.reshape({tokens.shape(0), map[0], map[1], channels}).to(c.device()));
   const Tensor y = group(x, nullptr);
-  backward(y, c.f32("input.grad_out").reshape(y.shape()));
+  backward(y, c.f32("input.grad_out").reshape(y.shape()).to(c.device()));
   report.compare_output("y", y.detach().reshape(tokens.shape()));
   report.compare_gradient("input.x", grad(x).reshape(tokens.shape()));
   compare_parameter_gradients(group, report);
@@ -130,9 +134,9 @@ void run_swinir_adamw(const Case& c, Report& report) {
                                   .eps = c.option_in<double>(optimizer, "eps"),
                                   .weight_decay = c.option_in<double>(optimizer, "weight_decay")});
   const Tensor lq = c.f32("input.lq"), gt = c.f32("input.gt");  // [batches, N, C, H, W]
-  const auto batch = [](const Tensor& all, int64_t i) {
+  const auto batch = [&](const Tensor& all, int64_t i) {
     const auto s = all.shape().sizes();
-    return to_channels_last(all.slice(i, i + 1).reshape(Shape(s.subspan(1))));
+    return pictures(c, all.slice(i, i + 1).reshape(Shape(s.subspan(1))));
   };
   std::vector<double> losses, norms;
   for (int64_t step = 0; step < c.option<int64_t>("steps"); ++step) {
@@ -140,8 +144,7 @@ void run_swinir_adamw(const Case& c, Report& report) {
     adamw.clear_gradients();
     backward(loss);
     losses.push_back(loss.item());
-    norms.push_back(adamw.gradient_norm());
-    adamw.step();
+    norms.push_back(adamw.step().gradient_norm);
   }
   const int64_t steps = int64_t(losses.size());
   report.compare("output.losses", Tensor::of({steps}, losses));
@@ -159,7 +162,7 @@ void run_swinir_adamw(const Case& c, Report& report) {
 }  // namespace
 
 std::unique_ptr<SwinIR> swinir_of(const Case& c, const Json& call, const std::string& prefix) {
-  auto net = std::make_unique<SwinIR>(config_of(call, c.name()));
+  auto net = std::make_unique<SwinIR>(config_of(call, c.name()), c.device());
   const auto weights = c.weights(prefix);
   load_strict(*net, *weights);
   for (const NamedTensor& b : net->buffers()) {  // what we would write must be what the reference registered

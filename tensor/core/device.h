@@ -7,7 +7,7 @@
 namespace relume {
 
 enum class DeviceKind : uint8_t { cpu, cuda };
-inline constexpr int device_kinds = 2;
+inline constexpr int device_kinds = 2, most_devices = 64;  // most_devices: of a kind
 
 struct Device {
   DeviceKind kind = DeviceKind::cpu;

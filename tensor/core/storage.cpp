@@ -9,6 +9,7 @@
 #include <new>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "base/text.h"
 
 namespace relume {
@@ -54,6 +55,7 @@ class CpuAllocator final : public Allocator {
     const std::lock_guard lock(mutex_);
     while (!free_.empty()) drop(free_.begin());
   }
+  int64_t free_bytes() const override { return memory().usable; }
   int64_t most_held(int64_t peak) const override { return peak + peak / 8; }
 
  private:
@@ -123,20 +125,21 @@ CpuAllocator& cpu_allocator() {
   return *pool;
 }
 
-std::array<Allocator*, device_kinds>& allocators() {
-  static std::array<Allocator*, device_kinds> table{&cpu_allocator(), nullptr};
-  return table;
+Allocator*& allocator_slot(Device device) {
+  RELUME_CHECK(device.index >= 0 && device.index < most_devices, "device ", device, ": the index is not below ", most_devices);
+  static std::array<std::array<Allocator*, most_devices>, device_kinds> table{{{&cpu_allocator()}, {}}};
+  return table[size_t(device.kind)][size_t(device.index)];
 }
 
 }  // namespace
 
 Allocator& allocator(Device device) {
-  Allocator* found = allocators()[size_t(device.kind)];
-  RELUME_CHECK(found, "device ", device, " is not part of this build; use the cpu");
+  Allocator* found = allocator_slot(device);
+  RELUME_CHECK(found, "device ", device, ": this process has no kernels for it; use the cpu");
   return *found;
 }
 
-void set_allocator(DeviceKind kind, Allocator* replacement) { allocators()[size_t(kind)] = replacement; }
+void set_allocator(Device device, Allocator* replacement) { allocator_slot(device) = replacement; }
 
 Storage::Storage(Device device, int64_t bytes, MemoryUse use)
     : device_(device), data_(allocator(device).allocate(bytes, use)), bytes_(bytes), use_(use) {}

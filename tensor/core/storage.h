@@ -51,12 +51,13 @@ class Allocator {
   virtual int64_t peak_bytes() const = 0;               // highest bytes_in_use() since the last reset_peak()
   virtual int64_t peak_bytes(MemoryUse use) const = 0;  // the same of one use; the peaks need not be of one moment
   virtual void reset_peak() = 0;
-  virtual void trim() = 0;  // gives cached memory back to the system
+  virtual void trim() = 0;                 // gives cached memory back to the system
+  virtual int64_t free_bytes() const = 0;  // what the system can still give
   // What is held of the system at most while bytes_in_use() stays at or below `peak`.
   virtual int64_t most_held(int64_t peak) const = 0;
 };
-Allocator& allocator(Device device);                        // throws when the build has no such device
-void set_allocator(DeviceKind kind, Allocator* allocator);  // called by a backend's registration
+Allocator& allocator(Device device);                      // throws where no backend has such a device
+void set_allocator(Device device, Allocator* allocator);  // called by a backend's registration
 
 class Storage {
  public:

@@ -34,6 +34,41 @@ void activation_backward(const Tensor& dx, const Tensor& dy, const Tensor& x, Ac
   });
 }
 
+void gated_activation_forward(const Tensor& y, const Tensor& x, Activation act) {
+  const int64_t channels = columns_of(y);
+  const Tensor value = x.columns(0, channels), gate = x.columns(channels, 2 * channels);
+  visit_float("gated_activation_forward", x, [&]<class T>() {
+    visit_activation(act, [&](auto f) {
+      for_runs<T>(
+          [f](int64_t n, T* to, const T* v, const T* g) {
+#pragma omp simd
+            for (int64_t i = 0; i < n; ++i) put(to[i], get(v[i]) * f.value(get(g[i])));
+          },
+          y, value, gate);
+    });
+  });
+}
+
+// Both halves at once: dx may be x.
+void gated_activation_backward(const Tensor& dx, const Tensor& dy, const Tensor& x, Activation act) {
+  const int64_t channels = columns_of(dy);
+  visit_float("gated_activation_backward", x, [&]<class T>() {
+    const Strided<T> to(dx), gradients(dy), inputs(x);
+    visit_activation(act, [&](auto f) {
+      Pieces(dy.rows(), channels).visit_all([&](int64_t row, int64_t begin, int64_t end) __attribute__((flatten)) {
+        T *const dvalue = to.at(row, 0), *const dgate = dvalue + channels;
+        const T *const gradient = gradients.at(row, 0), *const value = inputs.at(row, 0), *const gate = value + channels;
+#pragma omp simd
+        for (int64_t c = begin; c < end; ++c) {
+          const Wide<T> d = get(gradient[c]), v = get(value[c]), g = get(gate[c]);
+          put(dvalue[c], d * f.value(g));
+          put(dgate[c], d * v * f.slope(g));
+        }
+      });
+    });
+  });
+}
+
 void axpby(const Tensor& out, double a_in, const Tensor& x, double b_in, const Tensor& y) {
   visit_float("axpby", x, [&]<class T>() {
     const Wide<T> a = Wide<T>(a_in), b = Wide<T>(b_in);
@@ -143,6 +178,8 @@ void channel_affine(const Tensor& out, const Tensor& x, const Tensor& scale, con
 void register_elementwise_kernels() {
   kernels::activation_forward.set(DeviceKind::cpu, activation_forward);
   kernels::activation_backward.set(DeviceKind::cpu, activation_backward);
+  kernels::gated_activation_forward.set(DeviceKind::cpu, gated_activation_forward);
+  kernels::gated_activation_backward.set(DeviceKind::cpu, gated_activation_backward);
   kernels::axpby.set(DeviceKind::cpu, axpby);
   kernels::multiply.set(DeviceKind::cpu, multiply);
   kernels::add_rows.set(DeviceKind::cpu, add_rows);

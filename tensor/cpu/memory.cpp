@@ -1,6 +1,7 @@
 #include "tensor/kernels/memory.h"
 
 #include <cstring>
+#include <deque>
 
 #include "tensor/core/visit_type.h"
 #include "tensor/cpu/families.h"
@@ -44,12 +45,32 @@ void fill(const Tensor& out, double value) {
   });
 }
 
+class HostUploads final : public Uploads {
+ public:
+  void begin(const std::vector<Tensor>& batch) override {
+    RELUME_BUG(begun_.size() < most_begun, "uploads: ", most_begun, " batches are begun and none is taken");
+    begun_.push_back(batch);
+  }
+  std::vector<Tensor> take() override {
+    RELUME_BUG(!begun_.empty(), "uploads: no batch is begun");
+    std::vector<Tensor> batch = std::move(begun_.front());
+    begun_.pop_front();
+    return batch;
+  }
+
+ private:
+  std::deque<std::vector<Tensor>> begun_;
+};
+
+std::unique_ptr<Uploads> uploads(Device) { return std::make_unique<HostUploads>(); }
+
 }  // namespace
 
 void register_memory_kernels() {
   kernels::copy.set(DeviceKind::cpu, copy);
   kernels::fill.set(DeviceKind::cpu, fill);
   kernels::transfer.set(DeviceKind::cpu, copy);
+  kernels::uploads.set(DeviceKind::cpu, uploads);
 }
 
 }  // namespace relume::cpu

@@ -6,6 +6,8 @@
 #include "tensor/cpu/families.h"
 #include "tensor/cpu/loops.h"
 #include "tensor/cpu/reference/reference.h"
+#include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/memory.h"
 
 namespace relume::cpu {
 namespace {
@@ -61,11 +63,20 @@ void squared_error(const Tensor& out, const Tensor& a, const Tensor& b) {
   });
 }
 
+void sum_backward(const Tensor& dx, const Tensor& dy) { kernels::fill.on({})(dx, dy.item()); }
+
+void squared_error_backward(const Tensor& da, const Tensor& dy, const Tensor& a, const Tensor& b) {
+  const double factor = 2 * dy.item();
+  kernels::axpby.on({})(da, factor, a, -factor, b);
+}
+
 }  // namespace
 
 void register_reduce_kernels() {
   kernels::sum.set(DeviceKind::cpu, sum);
+  kernels::sum_backward.set(DeviceKind::cpu, sum_backward);
   kernels::squared_error.set(DeviceKind::cpu, squared_error);
+  kernels::squared_error_backward.set(DeviceKind::cpu, squared_error_backward);
 }
 
 }  // namespace relume::cpu

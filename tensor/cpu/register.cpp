@@ -10,11 +10,13 @@ void register_cpu_kernels() {
   cpu::register_elementwise_kernels();
   cpu::register_reduce_kernels();
   cpu::register_norm_kernels();
+  cpu::register_group_norm_kernels();
   cpu::register_resample_kernels();
   cpu::register_picture_resample_kernels();
   cpu::register_random_kernels();
   cpu::register_optimizer_kernels();
   cpu::register_attention_kernels();
+  cpu::register_sequence_attention_kernels();
   cpu::register_matmul_kernels();
   cpu::register_conv_kernels();
   cpu::register_picture_correlate_kernels();

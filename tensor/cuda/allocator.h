@@ -1,8 +1,46 @@
+// The memory of tensors on a device, and memory apart for what must find it at the same addresses again.
 #pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "tensor/core/device.h"
 
 namespace relume::cuda {
 
-// Makes cudaMallocAsync's pool of the current device the memory of tensors on it. Called by the backend's registration.
-void register_allocator();
+// Makes cudaMallocAsync's pools the memory of tensors on their devices. Called by the backend's registration; nothing is asked
+// of CUDA before the first allocation.
+void register_allocators();
+
+// Memory of a call that is done again at the same addresses: a CUDA graph holds addresses, so what it works in must neither
+// move nor be given to others. The first time the arena grows by what it lacks and notes which block each allocation took; the
+// second time every allocation takes the block it took before, and nothing is asked of CUDA. What it holds counts as in use,
+// and goes back with the arena, but for blocks that tensors still hold: those go back with the tensors.
+class Arena {
+ public:
+  enum class Mode { grow, repeat };
+
+  explicit Arena(Device device);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  // While one lives, memory for this thread's tensors of the device comes from the arena.
+  class Scope {
+   public:
+    Scope(Arena& arena, Mode mode);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+  };
+
+  // Whether memory that is not of the arena was released while allocations were repeated: it goes back behind the scope.
+  bool others_were_released() const;
+
+  struct Blocks;  // the allocator's
+
+ private:
+  std::shared_ptr<Blocks> blocks_;
+};
 
 }  // namespace relume::cuda

@@ -9,7 +9,6 @@
 namespace relume::cuda {
 namespace {
 std::atomic<int64_t> waits{0};
-constexpr int most_devices = 64;
 }  // namespace
 
 void check(cudaError_t result, const char* call) {
@@ -38,10 +37,28 @@ int multiprocessors(Device device) {
   return count;
 }
 
+size_t shared_bytes_per_block(Device device) {
+  int bytes = 0;
+  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device.index), "cudaDeviceGetAttribute");
+  return size_t(bytes);
+}
+
 void wait_for(cudaStream_t s) {
+  refuse_capture(s, "waiting for the device");
   ++waits;
   check(cudaStreamSynchronize(s), "cudaStreamSynchronize");
 }
+void wait_for(cudaEvent_t event) {
+  ++waits;
+  check(cudaEventSynchronize(event), "cudaEventSynchronize");
+}
 int64_t host_waits() { return waits; }
+
+void refuse_capture(cudaStream_t s, const char* doing) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(s, &status), "cudaStreamIsCapturing");
+  if (status != cudaStreamCaptureStatusNone)
+    throw Error(std::string(doing) + " cannot be part of a CUDA graph; do it before or after the captured call");
+}
 
 }  // namespace relume::cuda

@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
+#include <filesystem>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "tensor/cuda/context.h"
+#include "tensor/cuda/matmul_tuning.h"
 
 namespace relume::cuda {
 namespace {
@@ -35,6 +39,8 @@ struct DeviceState {
   cublasLtHandle_t handle = nullptr;
   std::mutex mutex;
   std::map<Key, Algorithm> algorithms;
+  std::map<std::filesystem::path, TunedAlgorithms> tuned;  // by file
+  int64_t tunings_set = 0;                                 // when these were chosen
 };
 
 // Never destroyed: at the end of the process the driver may be gone before us.
@@ -105,25 +111,147 @@ struct Descriptors {
   MatrixLayout a, b, c, d;
 };
 
-Algorithm ask(const char* name, cublasLtHandle_t handle, const Key& key, const Descriptors& use) {
+// What cuBLASLt recommends, `wanted` algorithms at most, the best first.
+std::vector<Algorithm> recommended(const char* name, cublasLtHandle_t handle, const Key& key, const Descriptors& use,
+                                   int wanted) {
   ++asked;
   const MatmulPreference preference = preference_for(key);
-  cublasLtMatmulHeuristicResult_t found{};
+  std::vector<cublasLtMatmulHeuristicResult_t> found(static_cast<size_t>(wanted));
   int count = 0;
-  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle, use.operation.get(), use.a.get(), use.b.get(),
-                                                               use.c.get(), use.d.get(), preference.get(), 1, &found, &count);
-  if (status == CUBLAS_STATUS_NOT_SUPPORTED || (status == CUBLAS_STATUS_SUCCESS && (count == 0 || found.state != status)))
+  const cublasStatus_t status =
+      cublasLtMatmulAlgoGetHeuristic(handle, use.operation.get(), use.a.get(), use.b.get(), use.c.get(), use.d.get(),
+                                     preference.get(), wanted, found.data(), &count);
+  if (status != CUBLAS_STATUS_SUCCESS && status != CUBLAS_STATUS_NOT_SUPPORTED)
+    check(status, text_of(name, key) + ": cublasLtMatmulAlgoGetHeuristic");
+  std::vector<Algorithm> usable;
+  for (int i = 0; status == CUBLAS_STATUS_SUCCESS && i < count; ++i)
+    if (found[size_t(i)].state == CUBLAS_STATUS_SUCCESS)
+      usable.push_back({found[size_t(i)].algo, found[size_t(i)].workspaceSize});
+  if (usable.empty())
     throw Error(text_of(name, key) +
                 ": cuBLASLt has no algorithm for it on this device; update CUDA's libraries, or compute on the cpu");
-  check(status, text_of(name, key) + ": cublasLtMatmulAlgoGetHeuristic");
-  return {found.algo, found.workspaceSize};
+  return usable;
 }
 
-Algorithm algorithm_for(const char* name, DeviceState& state, const Key& key, const Descriptors& use) {
+// A product as the library is asked for it: d = a b + beta c.
+struct Product {
+  const Descriptors& use;
+  const void *a, *b, *c;
+  void* d;
+  float beta;
+
+  cublasStatus_t run(cublasLtHandle_t handle, const Algorithm& chosen, Device device) const {
+    std::optional<Storage> workspace;
+    if (chosen.workspace > 0) workspace.emplace(device, int64_t(chosen.workspace), MemoryUse::scratch);
+    const float alpha = 1;
+    return cublasLtMatmul(handle, use.operation.get(), &alpha, a, use.a.get(), b, use.b.get(), &beta, c, use.c.get(), d,
+                          use.d.get(), &chosen.algorithm, workspace ? workspace->data() : nullptr, chosen.workspace,
+                          stream(device));
+  }
+};
+
+// ---- Tuning -----------------------------------------------------------------------------------------------------------------
+
+class Timer {
+ public:
+  Timer() {
+    for (cudaEvent_t& e : events_) check(cudaEventCreateWithFlags(&e, cudaEventDefault), "cudaEventCreateWithFlags");
+  }
+  ~Timer() {
+    for (const cudaEvent_t e : events_) cudaEventDestroy(e);
+  }
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+  template <class F> float milliseconds(cudaStream_t on, F&& f) {
+    check(cudaEventRecord(events_[0], on), "cudaEventRecord");
+    f();
+    check(cudaEventRecord(events_[1], on), "cudaEventRecord");
+    wait_for(events_[1]);
+    float time = 0;
+    check(cudaEventElapsedTime(&time, events_[0], events_[1]), "cudaEventElapsedTime");
+    return time;
+  }
+
+ private:
+  cudaEvent_t events_[2] = {};
+};
+
+// The fastest of them; one that fails is none. The product goes where it belongs, unless it would be added to itself.
+Algorithm fastest(const char* name, cublasLtHandle_t handle, const Key& key, const Product& product, const Tensor& out,
+                  const std::vector<Algorithm>& candidates) {
+  constexpr int runs = 3;
+  const Device device = out.device();
+  std::optional<Storage> aside;
+  Product trial = product;
+  if (product.beta != 0 && product.c == product.d)
+    trial.d = aside.emplace(device, (out.rows() * out.pitch()) * size_of(out.dtype()), MemoryUse::scratch).data();
+  Timer timer;
+  const Algorithm* best = nullptr;
+  float best_time = 0;
+  for (const Algorithm& candidate : candidates) {
+    if (trial.run(handle, candidate, device) != CUBLAS_STATUS_SUCCESS) continue;  // this run is not timed
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    const float time = timer.milliseconds(stream(device), [&] {
+      for (int i = 0; i < runs; ++i) status = trial.run(handle, candidate, device);
+    });
+    check(status, text_of(name, key) + ": cublasLtMatmul");
+    if (!best || time < best_time) best = &candidate, best_time = time;
+  }
+  if (!best) throw Error(text_of(name, key) + ": none of cuBLASLt's algorithms for it runs on this device");
+  return *best;
+}
+
+// All of a key, as text.
+std::string description(const Key& k) {
+  return detail::concat(k.rows, "x", k.depth, "x", k.columns, " pitches ", k.left_pitch, " ", k.right_pitch, " ", k.added_pitch,
+                        " ", k.out_pitch, " alignments ", k.left_alignment, " ", k.right_alignment, " ", k.added_alignment, " ",
+                        k.bias_alignment, " ", k.out_alignment, k.left_transposed ? " left^T" : "",
+                        k.right_transposed ? " right^T" : "", " to ", k.out_type);
+}
+
+TunedAlgorithms& tuned_file(DeviceState& state, Device device, DType type, const std::filesystem::path& folder) {
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, device.index), "cudaGetDeviceProperties");
+  std::string name = detail::concat("matmul ", properties.name, " cublas ", cublasLtGetVersion(), " ", type, ".json");
+  for (char& c : name)
+    if (c == ' ' || c == '/') c = '_';
+  return state.tuned.try_emplace(folder / name, folder / name).first->second;
+}
+
+// What was kept, where the library still takes it.
+std::optional<Algorithm> kept(cublasLtHandle_t handle, const Descriptors& use, const std::optional<std::string>& bytes) {
+  Algorithm algorithm{};
+  if (!bytes || bytes->size() != sizeof(algorithm.algorithm)) return {};
+  std::memcpy(&algorithm.algorithm, bytes->data(), bytes->size());
+  cublasLtMatmulHeuristicResult_t result{};
+  const cublasStatus_t status = cublasLtMatmulAlgoCheck(handle, use.operation.get(), use.a.get(), use.b.get(), use.c.get(),
+                                                        use.d.get(), &algorithm.algorithm, &result);
+  if (status != CUBLAS_STATUS_SUCCESS || result.workspaceSize > most_workspace) return {};
+  algorithm.workspace = result.workspaceSize;
+  return algorithm;
+}
+
+Algorithm tuned(const char* name, DeviceState& state, const Key& key, const Product& product, const Tensor& out,
+                const MatmulTuning& tuning) {
+  TunedAlgorithms& file = tuned_file(state, out.device(), key.type, tuning.folder);
+  const std::string problem = description(key);
+  if (const auto found = kept(state.handle, product.use, file.find(problem))) return *found;
+  const Algorithm best =
+      fastest(name, state.handle, key, product, out, recommended(name, state.handle, key, product.use, tuning.candidates));
+  file.keep(problem, {reinterpret_cast<const char*>(&best.algorithm), sizeof(best.algorithm)});
+  return best;
+}
+
+Algorithm algorithm_for(const char* name, DeviceState& state, const Key& key, const Product& product, const Tensor& out) {
   const std::lock_guard lock(state.mutex);
+  if (const int64_t now = matmul_tunings_set(); now != state.tunings_set)
+    state.algorithms.clear(), state.tuned.clear(), state.tunings_set = now;
   const auto known = state.algorithms.find(key);
   if (known != state.algorithms.end()) return known->second;
-  return state.algorithms[key] = ask(name, state.handle, key, use);
+  const MatmulTuning tuning = matmul_tuning();
+  return state.algorithms[key] = tuning.candidates > 0 ? tuned(name, state, key, product, out, tuning)
+                                                       : recommended(name, state.handle, key, product.use, 1).front();
 }
 
 }  // namespace
@@ -153,15 +281,9 @@ void multiply(const char* name, const Tensor& out, const Factor& left, const Fac
       name, ": ", out, " from ", l, " and ", r);
   const Descriptors use{matmul_operation(right.transposed, left.transposed, bias ? bias.raw() : nullptr), layout_of(r),
                         layout_of(l), layout_of(c), layout_of(out)};
+  const Product product{use, r.raw(), l.raw(), c.raw(), out.raw(), added ? 1.f : 0.f};
   DeviceState& state = state_of(out.device());
-  const cudaStream_t on = stream(out.device());
-  const Algorithm chosen = algorithm_for(name, state, key, use);
-  std::optional<Storage> workspace;
-  if (chosen.workspace > 0) workspace.emplace(out.device(), int64_t(chosen.workspace), MemoryUse::scratch);
-  const float alpha = 1, beta = added ? 1 : 0;
-  const cublasStatus_t status = cublasLtMatmul(
-      state.handle, use.operation.get(), &alpha, r.raw(), use.a.get(), l.raw(), use.b.get(), &beta, c.raw(), use.c.get(),
-      out.raw(), use.d.get(), &chosen.algorithm, workspace ? workspace->data() : nullptr, chosen.workspace, on);
+  const cublasStatus_t status = product.run(state.handle, algorithm_for(name, state, key, product, out), out.device());
   if (status != CUBLAS_STATUS_SUCCESS) check(status, text_of(name, key) + ": cublasLtMatmul");
 }
 

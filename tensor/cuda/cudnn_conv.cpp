@@ -1,14 +1,9 @@
 #include "tensor/cuda/cudnn_conv.h"
 
-#include <map>
-
 namespace relume::cuda {
 namespace {
 
 enum Id : int64_t { x_id = 1, w_id, y_id, bias_id, sum_id };
-
-// Pictures come in many sizes, and every size has its plans.
-constexpr size_t most_plans = 1024;
 
 struct ConvAttributes {
   cudnnBackendDescriptorType_t operation;
@@ -93,7 +88,7 @@ Plan plan_of(const Convolution& c, const PlanTarget& target) {
     operations.push_back(convolution_operation(c, y));
   } else {
     const int64_t channels = c.y.sizes[1];
-    const Descriptor sum = tensor_descriptor(sum_id, CUDNN_DATA_FLOAT, {c.y.sizes, c.y.strides, 16}, true);
+    const Descriptor sum = tensor_descriptor(sum_id, CUDNN_DATA_FLOAT, {c.y.sizes, c.y.strides, 16}, TensorKind::virtual_only);
     const GraphTensor bias({1, channels, 1, 1}, {channels, 1, channels, channels}, c.bias_alignment);
     operations.push_back(convolution_operation(c, sum));
     operations.push_back(add_operation(y, sum, tensor_descriptor(bias_id, c.type, bias)));
@@ -103,17 +98,12 @@ Plan plan_of(const Convolution& c, const PlanTarget& target) {
 
 void run(const Convolution& c, Device device, const ConvPointers& pointers) {
   const cudnnHandle_t handle = cudnn_handle(device);
-  thread_local std::map<std::pair<int, Convolution>, Plan> plans;  // of one thread, as its handle is
-  const std::pair<int, Convolution> key(device.index, c);
-  auto found = plans.find(key);
-  if (found == plans.end()) {
-    if (plans.size() >= most_plans) plans.clear();
-    found = plans.emplace(key, plan_of(c, {.handle = handle})).first;
-  }
+  thread_local PlanCache<Convolution> plans;
+  const Plan& plan = plans.find(device, c, [&] { return plan_of(c, {.handle = handle}); });
   const std::array<int64_t, 4> ids{x_id, w_id, y_id, bias_id};
   const std::array<void*, 4> memory{pointers.x, pointers.w, pointers.y, pointers.bias};
   const size_t count = c.bias_alignment == 0 ? 3 : 4;
-  found->second.run(handle, device, std::span(ids).first(count), std::span(memory).first(count));
+  plan.run(handle, device, std::span(ids).first(count), std::span(memory).first(count));
 }
 
 }  // namespace relume::cuda

@@ -1,7 +1,6 @@
 #include "tensor/cuda/cudnn_graph.h"
 
 #include <algorithm>
-#include <map>
 #include <string>
 
 #include "base/error.h"
@@ -105,14 +104,15 @@ GraphTensor::GraphTensor(const Tensor& t)
       strides{t.shape(1) * t.shape(2) * t.pitch(), 1, t.shape(2) * t.pitch(), t.pitch()},
       alignment(alignment_of(t.raw())) {}
 
-Descriptor tensor_descriptor(int64_t id, cudnnDataType_t type, const GraphTensor& t, bool is_virtual) {
+Descriptor tensor_descriptor(int64_t id, cudnnDataType_t type, const GraphTensor& t, TensorKind kind) {
   Descriptor d(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
   d.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, id);
   d.set(CUDNN_ATTR_TENSOR_DATA_TYPE, type);
   d.set(CUDNN_ATTR_TENSOR_DIMENSIONS, t.sizes);
   d.set(CUDNN_ATTR_TENSOR_STRIDES, t.strides);
   d.set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, t.alignment);
-  d.set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, is_virtual);
+  d.set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, kind == TensorKind::virtual_only);
+  d.set(CUDNN_ATTR_TENSOR_IS_BY_VALUE, kind == TensorKind::by_value);
   d.finalize();
   return d;
 }

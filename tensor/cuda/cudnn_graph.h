@@ -5,6 +5,7 @@
 #include <cudnn_graph.h>
 
 #include <array>
+#include <map>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -85,8 +86,10 @@ struct GraphTensor {
   int64_t alignment;                      // of the first element, in bytes
 };
 
-// A tensor of a graph. Virtual ones only pass from one operation to the next and have no memory.
-Descriptor tensor_descriptor(int64_t id, cudnnDataType_t type, const GraphTensor& t, bool is_virtual = false);
+// A tensor of a graph: in the device's memory; passing only from one operation to the next, without memory; or a number of the
+// host, whose address stands for it when the plan is run.
+enum class TensorKind : uint8_t { stored, virtual_only, by_value };
+Descriptor tensor_descriptor(int64_t id, cudnnDataType_t type, const GraphTensor& t, TensorKind kind = TensorKind::stored);
 
 // What a plan is made for: the device of a handle or, where there is none, a device by its properties. The latter shows that
 // cuDNN has a plan; it is not for running.
@@ -107,6 +110,25 @@ class Plan {
  private:
   Descriptor plan_;
   int64_t workspace_bytes_;
+};
+
+// The plans of one thread, as its handle is, by device and by what they compute.
+template <class Key> class PlanCache {
+ public:
+  // The plan of an earlier call, else what make() gives.
+  template <class Make> const Plan& find(Device device, const Key& key, Make&& make) {
+    const std::pair<int, Key> place(device.index, key);
+    auto found = plans_.find(place);
+    if (found == plans_.end()) {
+      if (plans_.size() >= most_plans) plans_.clear();
+      found = plans_.emplace(place, make()).first;
+    }
+    return found->second;
+  }
+
+ private:
+  static constexpr size_t most_plans = 1024;  // pictures come in many sizes, and every size has its plans
+  std::map<std::pair<int, Key>, Plan> plans_;
 };
 
 }  // namespace relume::cuda

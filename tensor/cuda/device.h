@@ -1,6 +1,6 @@
 // Everything that a kernel of this folder may use of the machine, and how kernels are launched. Each primitive has two bodies:
 // the device's, and the simulator's (docs/cuda.md), which runs the same source on the CPU. Kernels use nothing beside this
-// header: no cooperative groups, no intrinsics of their own.
+// header and mma.h: no cooperative groups, no intrinsics of their own.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -8,6 +8,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "tensor/cuda/context.h"
 
@@ -83,7 +84,6 @@ template <class T> inline T exchange(uint32_t mask, T mine, int from, const sim:
       place);
   return own.got;
 }
-inline int lane_of_thread() { return int((threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % warp_size); }
 }  // namespace detail
 #endif
 
@@ -98,7 +98,7 @@ template <class T> __device__ inline T shuffle(T x, int from, uint32_t mask = wh
 // What the lane has whose number differs from ours by the bits of `bits`.
 template <class T> __device__ inline T shuffle_xor(T x, int bits, uint32_t mask = whole_warp RELUME_PLACE) {
 #ifdef RELUME_CUDA_SIM
-  return detail::exchange(mask, x, detail::lane_of_thread() ^ bits, place);
+  return detail::exchange(mask, x, sim::lane() ^ bits, place);
 #else
   return __shfl_xor_sync(mask, x, bits);
 #endif
@@ -126,13 +126,23 @@ __device__ inline uint32_t ballot(bool condition, uint32_t mask = whole_warp REL
 #endif
 }
 
-__device__ inline float atomic_add(float* to, float x) {
+// Adds to what other threads of the device add to as well, in no particular order; gives what was there before.
+template <class T> __device__ inline T atomic_add(T* to, T x) {
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, uint32_t>);
 #ifdef RELUME_CUDA_SIM
-  const float before = *to;
+  const T before = *to;
   *to += x;
   return before;
 #else
   return atomicAdd(to, x);
+#endif
+}
+
+// Whoever on the device sees what this thread writes behind the fence sees what it wrote before; what it reads behind is no
+// older than what it read before.
+__device__ inline void device_fence() {
+#ifndef RELUME_CUDA_SIM
+  __threadfence();
 #endif
 }
 
@@ -157,9 +167,9 @@ template <int threads, class T> __device__ inline T block_sum(T x) {
 
 // Runs the kernel on the stream; arguments are converted to the kernel's parameters.
 template <class... P, class... A> void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block,
-                                              size_t shared_bytes, [[maybe_unused]] cudaStream_t stream, A&&... args) {
+                                              size_t shared_bytes, cudaStream_t stream, A&&... args) {
 #ifdef RELUME_CUDA_SIM
-  sim::launch(name, grid, block, shared_bytes, [&] { kernel(P(args)...); });
+  sim::launch(name, grid, block, shared_bytes, stream, [kernel, ... parameters = P(args)] { kernel(parameters...); });
 #else
   if (shared_bytes > 48 * 1024)
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,

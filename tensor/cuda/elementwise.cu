@@ -39,6 +39,58 @@ void activation_backward(const Tensor& dx, const Tensor& dy, const Tensor& x, Ac
   });
 }
 
+template <class F> struct TimesValue {
+  F f;
+  __device__ float operator()(float value, float gate) const { return value * f.value(gate); }
+};
+void gated_activation_forward(const Tensor& y, const Tensor& x, Activation act) {
+  const int64_t channels = columns_of(y);
+  visit_float("gated_activation_forward", x, [&]<class T>() {
+    visit_activation(act, [&]<class F>(F f) {
+      for_elements<T>("gated_activation_forward", TimesValue<F>{f}, y, x.columns(0, channels),
+                      x.columns(channels, 2 * channels));
+    });
+  });
+}
+
+// Both halves at once: dx may be x.
+template <int N, class T, class F>
+static __global__ void gated_backward(int64_t rows, int64_t channels, Rows<T> dx, Rows<T> dy, Rows<T> x, F f) {
+  const int64_t packs = channels / N;
+  for_each_item(rows * packs, [&](int64_t i) {
+    const int64_t row = i / packs, column = (i - row * packs) * N;
+    using Packed = Pack<T, N>;
+    Packed value = *reinterpret_cast<const Packed*>(x.at(row, column));
+    Packed gate = *reinterpret_cast<const Packed*>(x.at(row, channels + column));
+    const Packed gradient = *reinterpret_cast<const Packed*>(dy.at(row, column));
+    RELUME_UNROLL
+    for (int k = 0; k < N; ++k) {
+      const float d = get(gradient.at[k]), v = get(value.at[k]), g = get(gate.at[k]);
+      put(value.at[k], d * f.value(g));
+      put(gate.at[k], d * v * f.slope(g));
+    }
+    *reinterpret_cast<Packed*>(dx.at(row, column)) = value;
+    *reinterpret_cast<Packed*>(dx.at(row, channels + column)) = gate;
+  });
+}
+void gated_activation_backward(const Tensor& dx, const Tensor& dy, const Tensor& x, Activation act) {
+  if (dy.numel() == 0) return;
+  const int64_t channels = columns_of(dy);
+  visit_float("gated_activation_backward", x, [&]<class T>() {
+    constexpr int N = pack_size<T>;
+    const bool packed =
+        channels % N == 0 && packs_fit<T, N>(dx, false) && packs_fit<T, N>(dy, false) && packs_fit<T, N>(x, false);
+    visit_activation(act, [&]<class F>(F f) {
+      const auto run = [&](auto width) {
+        constexpr int n = decltype(width)::value;
+        launch("gated_activation_backward", gated_backward<n, T, F>, loop_grid(dy.numel() / n, x.device()), loop_threads, 0,
+               stream(x.device()), dy.rows(), channels, Rows<T>(dx), Rows<T>(dy), Rows<T>(x), f);
+      };
+      packed ? run(std::integral_constant<int, N>{}) : run(std::integral_constant<int, 1>{});
+    });
+  });
+}
+
 void axpby(const Tensor& out, double a, const Tensor& x, double b, const Tensor& y) {
   visit_float("axpby", x, [&]<class T>() {
     if (y)
@@ -107,6 +159,8 @@ void channel_affine(const Tensor& out, const Tensor& x, const Tensor& scale, con
 void register_elementwise_kernels() {
   kernels::activation_forward.set(DeviceKind::cuda, activation_forward);
   kernels::activation_backward.set(DeviceKind::cuda, activation_backward);
+  kernels::gated_activation_forward.set(DeviceKind::cuda, gated_activation_forward);
+  kernels::gated_activation_backward.set(DeviceKind::cuda, gated_activation_backward);
   kernels::axpby.set(DeviceKind::cuda, axpby);
   kernels::multiply.set(DeviceKind::cuda, multiply);
   kernels::add_rows.set(DeviceKind::cuda, add_rows);

@@ -5,13 +5,16 @@
 namespace relume::cuda {
 
 void register_memory_kernels();
+void register_upload_kernels();
 void register_elementwise_kernels();
 void register_reduce_kernels();
 void register_norm_kernels();
+void register_group_norm_kernels();
 void register_matmul_kernels();
 void register_resample_kernels();
 void register_conv_kernels();
 void register_attention_kernels();
+void register_sequence_attention_kernels();
 void register_random_kernels();
 void register_optimizer_kernels();
 void register_picture_correlate_kernels();

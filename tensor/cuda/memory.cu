@@ -61,6 +61,7 @@ void transfer(const Tensor& out, const Tensor& x) {
   if (x.numel() == 0) return;
   const bool to_device = out.device().kind == DeviceKind::cuda, from_device = x.device().kind == DeviceKind::cuda;
   const cudaStream_t on = stream(to_device ? out.device() : x.device());
+  if (!to_device || !from_device) refuse_capture(on, "a copy between host and device");
   const cudaMemcpyKind kind = !to_device    ? cudaMemcpyDeviceToHost
                               : from_device ? cudaMemcpyDeviceToDevice
                                             : cudaMemcpyHostToDevice;

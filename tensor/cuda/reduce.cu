@@ -77,11 +77,32 @@ void squared_error(const Tensor& out, const Tensor& a, const Tensor& b) {
   });
 }
 
+// The gradient towards the result stays on the device: nobody waits for it.
+template <class T> struct Everywhere {
+  const T* value;
+  __device__ float operator()() const { return get(*value); }
+};
+template <class T> struct SquaredDifferenceSlope {
+  const T* dy;
+  __device__ float operator()(float a, float b) const { return 2 * get(*dy) * (a - b); }
+};
+
+void sum_backward(const Tensor& dx, const Tensor& dy) {
+  visit_float("sum_backward", dx, [&]<class T>() { for_elements<T>("sum_backward", Everywhere<T>{dy.data<T>()}, dx); });
+}
+
+void squared_error_backward(const Tensor& da, const Tensor& dy, const Tensor& a, const Tensor& b) {
+  visit_float("squared_error_backward", a,
+              [&]<class T>() { for_elements<T>("squared_error_backward", SquaredDifferenceSlope<T>{dy.data<T>()}, da, a, b); });
+}
+
 }  // namespace
 
 void register_reduce_kernels() {
   kernels::sum.set(DeviceKind::cuda, sum);
+  kernels::sum_backward.set(DeviceKind::cuda, sum_backward);
   kernels::squared_error.set(DeviceKind::cuda, squared_error);
+  kernels::squared_error_backward.set(DeviceKind::cuda, squared_error_backward);
 }
 
 }  // namespace relume::cuda

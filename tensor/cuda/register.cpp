@@ -6,12 +6,15 @@
 namespace relume {
 
 void register_cuda_kernels() {
-  cuda::register_allocator();
+  cuda::register_allocators();
   cuda::register_memory_kernels();
+  cuda::register_upload_kernels();
   cuda::register_elementwise_kernels();
   cuda::register_reduce_kernels();
   cuda::register_attention_kernels();
+  cuda::register_sequence_attention_kernels();
   cuda::register_norm_kernels();
+  cuda::register_group_norm_kernels();
   cuda::register_matmul_kernels();
   cuda::register_resample_kernels();
   cuda::register_conv_kernels();

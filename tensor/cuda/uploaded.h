@@ -8,14 +8,19 @@
 
 namespace relume::cuda {
 
-// A copy of them on the device, for the kernels launched while it exists. `from` is pageable memory, which CUDA takes a copy of
-// before it returns: nobody waits for the device, and `from` may go at once.
+// Copies pageable memory of the host, of which CUDA takes a copy of its own before it returns: nobody waits for the device, and
+// `from` may go at once.
+inline void upload(void* to, const void* from, size_t bytes, Device device) {
+  if (bytes == 0) return;
+  refuse_capture(stream(device), "a copy from the host");
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream(device)), "cudaMemcpyAsync");
+}
+
+// A copy of them on the device, for the kernels launched while it exists; `from` may go at once.
 template <class T> class Uploaded {
  public:
   Uploaded(std::span<const T> from, Device device) : storage_(device, int64_t(from.size_bytes()), MemoryUse::scratch) {
-    if (!from.empty())
-      check(cudaMemcpyAsync(storage_.data(), from.data(), from.size_bytes(), cudaMemcpyHostToDevice, stream(device)),
-            "cudaMemcpyAsync");
+    upload(storage_.data(), from.data(), from.size_bytes(), device);
   }
   const T* data() const { return static_cast<const T*>(storage_.data()); }
 

@@ -1,5 +1,5 @@
-// Slots of attention. Queries, keys and values never leave the cache, and neither do scores; no copies for partition, shift or
-// merge.
+// Slots of attention: within the windows of a map, and over whole sequences. Scores are never stored; no copies for partition,
+// shift or merge.
 #pragma once
 
 #include "tensor/core/kernel.h"
@@ -27,8 +27,8 @@ struct ResidualWindowAttention {
   Tensor proj_weight = {}, proj_bias = {};  // [C, C], [C] or undefined
   WindowAttentionOptions options = {};
   Tensor sample_scale = {};  // f32 [N]
-  Tensor lse = {};           // [N, H, W, heads]: log of the softmax denominators (f64 for f64, else f32); written by the forward
-                             // pass unless undefined, read by the backward pass
+  Tensor lse = {};  // [N, H, W, heads]: log of the softmax denominators (f64 for f64, else f32); written by the forward
+                    // pass unless undefined, read by the backward pass
 };
 // y, x: dense or pitched rows.
 inline Kernel<void(const Tensor& y, const Tensor& x, const ResidualWindowAttention& attention)>
@@ -42,8 +42,29 @@ inline Kernel<void(const ResidualWindowAttentionGradients& gradients, const Tens
                    const ResidualWindowAttention& attention)>
     residual_window_attention_backward{"residual_window_attention_backward"};
 
+// Scaled dot-product attention over whole sequences (U-Net, VAE, text encoder): for each sample n and head h
+//   y = softmax(scale * q k^T) v
+// q, y: [N, L, heads * D], k, v: [N, S, heads * D], heads side by side in the last axis; rows dense or pitched (views of a
+// packed qkv map go in as they are); L and S are free of each other (cross attention). The L x S scores are never stored.
+struct AttentionOptions {
+  int heads = 1;
+  double scale = 1;     // D^-0.5 in all published networks
+  bool causal = false;  // row i sees the columns 0 .. i alone (text encoder); L = S
+};
+// lse: [N, L, heads], log of the softmax denominators (f64 for f64, else f32); undefined when no gradient will be asked for.
+inline Kernel<void(const Tensor& y, const Tensor& lse, const Tensor& q, const Tensor& k, const Tensor& v,
+                   const AttentionOptions& options)>
+    attention_forward{"attention_forward"};
+struct AttentionGradients {
+  Tensor dq, dk, dv;  // each overwritten, dense or pitched rows; undefined: not wanted
+};
+// The scores are computed again from q, k and lse; y is what the forward pass gave.
+inline Kernel<void(const AttentionGradients& gradients, const Tensor& dy, const Tensor& y, const Tensor& lse, const Tensor& q,
+                   const Tensor& k, const Tensor& v, const AttentionOptions& options)>
+    attention_backward{"attention_backward"};
+
 template <class F> void for_each_attention_slot(F&& f) {
-  f(residual_window_attention_forward), f(residual_window_attention_backward);
+  f(residual_window_attention_forward), f(residual_window_attention_backward), f(attention_forward), f(attention_backward);
 }
 
 }  // namespace relume::kernels

@@ -14,6 +14,12 @@ inline Kernel<void(const Tensor& y, const Tensor& x, Activation act)> activation
 inline Kernel<void(const Tensor& dx, const Tensor& dy, const Tensor& x, Activation act)> activation_backward{
     "activation_backward"};
 
+// y[..., c] = x[..., c] * act(x[..., C + c]): a gated map of 2 C channels to C (GEGLU, Shazeer 2020, with act the erf GELU).
+inline Kernel<void(const Tensor& y, const Tensor& x, Activation act)> gated_activation_forward{"gated_activation_forward"};
+// dx [..., 2 C] from dy [..., C] and x, the input of the forward pass; dx may be x.
+inline Kernel<void(const Tensor& dx, const Tensor& dy, const Tensor& x, Activation act)> gated_activation_backward{
+    "gated_activation_backward"};
+
 // out = a * x + b * y; y undefined means out = a * x. out may be x or y.
 inline Kernel<void(const Tensor& out, double a, const Tensor& x, double b, const Tensor& y)> axpby{"axpby"};
 // out = x * y; out may be x or y.
@@ -27,7 +33,8 @@ inline Kernel<void(const Tensor& table, const Tensor& x)> sum_rows{"sum_rows"};
 inline Kernel<void(const Tensor& out, const Tensor& x, const Tensor& scale, const Tensor& shift)> channel_affine{
     "channel_affine"};
 template <class F> void for_each_elementwise_slot(F&& f) {
-  f(activation_forward), f(activation_backward), f(axpby), f(multiply), f(add_rows), f(sum_rows), f(channel_affine);
+  f(activation_forward), f(activation_backward), f(gated_activation_forward), f(gated_activation_backward), f(axpby);
+  f(multiply), f(add_rows), f(sum_rows), f(channel_affine);
 }
 
 }  // namespace relume::kernels

@@ -3,6 +3,7 @@
 
 #include "tensor/core/kernel.h"
 #include "tensor/core/tensor.h"
+#include "tensor/core/uploads.h"
 
 namespace relume::kernels {
 
@@ -16,6 +17,9 @@ inline Kernel<void(const Tensor& out, double value)> fill{"fill"};
 // A dense copy on another device. `on` is the CUDA side when either is CUDA.
 inline Kernel<void(const Tensor& out, const Tensor& x)> transfer{"transfer"};
 
-template <class F> void for_each_memory_slot(F&& f) { f(copy), f(fill), f(transfer); }
+// The way of batches to the device. On the CPU they stay what they are.
+inline Kernel<std::unique_ptr<Uploads>(Device device)> uploads{"uploads"};
+
+template <class F> void for_each_memory_slot(F&& f) { f(copy), f(fill), f(transfer), f(uploads); }
 
 }  // namespace relume::kernels

@@ -101,7 +101,8 @@ const std::map<std::string, std::string>& tested_elsewhere() {
   static const std::map<std::string, std::string> slots{
       {"fill_uniform", "tests/tensor/random_test.cpp"},
       {"fill_normal", "tests/tensor/random_test.cpp"},
-      {"adamw_step", "tests/train/adamw_test.cpp"},
+      {"gradient_norm", "tests/train/adamw_test.cpp"},
+      {"adamw", "tests/train/adamw_test.cpp"},
       {"resample", "tests/data/resize_test.cpp"},
       {"correlate", "tests/degrade/filter_test.cpp"},
       {"correlate_separable", "tests/degrade/filter_test.cpp"},
@@ -114,6 +115,7 @@ const std::map<std::string, std::string>& tested_elsewhere() {
       {"simulated_jpeg_coefficients", "tests/degrade/simulated_jpeg_test.cpp"},
       {"sharpen_mask", "tests/degrade/sharpen_test.cpp"},
       {"sharpen_blend", "tests/degrade/sharpen_test.cpp"},
+      {"uploads", "tests/tensor/memory_test.cpp"},
       {"transfer", "needs a second device"}};
   return slots;
 }

@@ -74,7 +74,18 @@ TEST_F(Command, RefusesAnUnknownSubCommandWithTheNearest) {
   EXPECT_HAS(refused({"train", config_file(), "--overwrit"}), "unknown argument '--overwrit'");
   EXPECT_HAS(refused({"restore", "in.png"}), "output is required");
   EXPECT_HAS(refused({"restore", "in.png", "out", "--config", "network.yaml"}), "--config requires --checkpoint");
+  EXPECT_HAS(refused({"restore", "in.png", "out", "--device", "gpu"}), "--device 'gpu': expected auto, cpu, cuda, or cuda:0");
+  EXPECT_HAS(refused({"restore", "in.png", "out", "--device", "cpu", "--precision", "bf16"}), "--precision bf16 is for GPUs");
   refused({});
+}
+
+// Where there is a GPU there are fewer than 64; where there is none, doctor tells the same reason.
+TEST_F(Command, SaysWhyADeviceCannotBeUsed) {
+  const auto doctor = nlohmann::json::parse(run({"doctor", "--quick", "--json"}).out);
+  const std::string reason = doctor["build"]["gpus"]["reason"];
+  const std::string said = "--device cuda:63: " + (reason.empty() ? "this process sees" : reason);
+  EXPECT_HAS(refused({"restore", "in.png", "out.png", "--device", "cuda:63"}), said);
+  EXPECT_HAS(refused({"train", config_file(), "--device", "cuda:63"}), said);
 }
 
 TEST_F(Command, RefusesAMisspeltKeyWithFileLineAndNearestName) {

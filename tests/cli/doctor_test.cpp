@@ -1,4 +1,5 @@
 // What the doctor says about machines that are not at hand, and about this one.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "cli/doctor_measure.h"
@@ -22,6 +23,7 @@ Examination sound() {
           .compiled = level_4,
           .build = {.type = "Release", .instructions = "native", .cuda = "no"},
           .backend = {.instructions = "AVX-512", .threads = 8},
+          .gpus = {.found = {}, .obstacle = {"there is no NVIDIA driver", "install it"}},
           .speed = MachineSpeed{.fma_one = 100, .fma_all = 400, .bandwidth = 20, .matmul = 300}};
 }
 
@@ -69,19 +71,31 @@ TEST(Doctor, LittleMemory) {
 
 TEST(Doctor, WhatElseCouldBeBetter) {
   Examination e = sound();
-  e.graphics.devices = {"NVIDIA H100"};
   e.build.type = "Debug", e.build.sanitizers = "address";
   e.memory.huge_pages = "never";
   e.load = 7;
   e.speed->matmul = 100;
   const std::string text = findings(e);
-  EXPECT_HAS(
-      text, "NVIDIA H100 is there, but no command of this version computes on it; none yet: its kernels are being written");
   EXPECT_HAS(text, "built as Debug; configure with -DCMAKE_BUILD_TYPE=Release");
   EXPECT_HAS(text, "built with sanitizers (address)");
   EXPECT_HAS(text, "huge pages are off");
   EXPECT_HAS(text, "(load 7.0)");
   EXPECT_HAS(text, "matrix products reach 25 % of the peak");
+}
+
+TEST(Doctor, WhyAGpuIsNotUsed) {
+  Examination e = sound();
+  const auto has_verdict = [&](const std::string& text) {
+    return std::ranges::any_of(verdicts(e),
+                               [&](const Verdict& v) { return v.level == Verdict::Level::good && v.text == text; });
+  };
+  EXPECT_TRUE(has_verdict("no graphics card is seen: there is no NVIDIA driver, so networks compute on the processor"));
+  e.graphics.devices = {"NVIDIA H100"};
+  EXPECT_HAS(findings(e),
+             "note: NVIDIA H100 is not used: there is no NVIDIA driver, so networks compute on the processor; install it\n");
+  e.gpus = {.found = {{.name = "NVIDIA T4", .obstacle = {"it is too old", "use another"}}, {.name = "NVIDIA H100"}}};
+  EXPECT_EQ(findings(e), "note: cuda:0 is not used: it is too old; use another\n");
+  EXPECT_TRUE(has_verdict("networks compute on cuda:1, NVIDIA H100, unless --device says otherwise"));
 }
 
 TEST(Doctor, TheFiguresArePossible) {
@@ -113,6 +127,7 @@ TEST_F(DoctorCommand, GivesJson) {
   EXPECT_GE(json["machine"]["usable_threads"], 1);
   EXPECT_GT(json["machine"]["memory_usable"].get<int64_t>(), 0);
   EXPECT_TRUE(json["build"]["cuda"] == "yes" || json["build"]["cuda"] == "no");
+  EXPECT_EQ(json["build"]["gpus"]["found"].empty(), !json["build"]["gpus"]["reason"].get<std::string>().empty());
   EXPECT_GT(json["measured"]["fma_gflops"].get<double>(), 0);
   EXPECT_FALSE(json["verdicts"].empty());
 }

@@ -1,11 +1,13 @@
-// That cuDNN itself, not the fake of the simulator, has a plan for every convolution: made for an H100 that is only described,
-// so that no device is needed.
+// What cuDNN itself, not the fake of the simulator, says to what is asked of it: it has a plan for every convolution and an
+// engine for every attention, on an H100 that is only described, so that no device is needed.
 #include <cudnn_graph.h>
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
+#include "tensor/cuda/cudnn_attention.h"
 #include "tensor/cuda/cudnn_conv.h"
 
 namespace relume::test {
@@ -72,10 +74,16 @@ std::vector<Case> cases() {
           {{1, 513, 513, 128}, {128, 3, 3, 128}, 2, {0, 0}, {0, 0}}};
 }
 
-TEST(CudnnPlansOfAnH100, ThereIsOneForEveryConvolution) {
-  cuda::Descriptor properties(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
-  properties.set_text(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, h100);
-  if (!properties.try_finalize()) GTEST_SKIP() << "this cuDNN describes devices in another way: " << cudnnGetVersion();
+class CudnnPlansOfAnH100 : public testing::Test {
+ protected:
+  void SetUp() override {
+    properties.set_text(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, h100);
+    if (!properties.try_finalize()) GTEST_SKIP() << "this cuDNN describes devices in another way: " << cudnnGetVersion();
+  }
+  cuda::Descriptor properties{CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR};
+};
+
+TEST_F(CudnnPlansOfAnH100, ThereIsOneForEveryConvolution) {
   for (const Case& c : cases())
     for (const cudnnDataType_t type : {CUDNN_DATA_FLOAT, CUDNN_DATA_HALF, CUDNN_DATA_BFLOAT16})
       for (const ConvPass pass : {ConvPass::forward, ConvPass::backward_data, ConvPass::backward_weight})
@@ -86,6 +94,53 @@ TEST(CudnnPlansOfAnH100, ThereIsOneForEveryConvolution) {
                                           << ", bias " << bias);
           EXPECT_NO_THROW(cuda::plan_of(convolution(c, pass, type, bias), {.properties = &properties}));
         }
+}
+
+struct AttentionCase {
+  int64_t samples, queries, keys, heads, head_dim;
+  int64_t extra = 0;  // elements between the rows that do not belong to them
+};
+
+cuda::SequenceAttention sequence_attention(const AttentionCase& c, cudnnDataType_t type, bool denominators) {
+  const auto rows = [&](int64_t count) {
+    const int64_t pitch = c.heads * c.head_dim + c.extra;
+    return GraphTensor({c.samples, c.heads, count, c.head_dim}, {count * pitch, c.head_dim, pitch, 1}, 16);
+  };
+  return {type, rows(c.queries), rows(c.keys), rows(c.keys), rows(c.queries), denominators};
+}
+
+// cuDNN compiles its attention for the device, and wants a driver's library before it says whether it can. The toolkit's
+// stand-in will do where there is no driver; it cannot load what was compiled, so that a plan is not made.
+bool load_driver() {
+  constexpr int mode = RTLD_NOW | RTLD_GLOBAL;
+  return dlopen("libcuda.so.1", mode) != nullptr || dlopen(RELUME_CUDA_DRIVER, mode) != nullptr;
+}
+
+// Engines that cuDNN offers for an operation on the device.
+size_t engines_offered(const cuda::Descriptor& operation, const cuda::Descriptor& properties) {
+  cuda::Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR), heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+  graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operation);
+  graph.finalize();
+  heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
+  heuristics.set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_HEUR_MODE_A);
+  heuristics.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, properties);
+  heuristics.finalize();
+  return heuristics.read_descriptors(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR).size();
+}
+
+TEST_F(CudnnPlansOfAnH100, ThereIsAnEngineForEveryAttention) {
+  ASSERT_TRUE(load_driver()) << dlerror();
+  for (const AttentionCase& c :
+       {AttentionCase{1, 1, 1, 1, 8}, AttentionCase{2, 13, 7, 3, 24}, AttentionCase{1, 4096, 4096, 5, 64},
+        AttentionCase{2, 4096, 4096, 5, 64, 640}, AttentionCase{8, 1024, 77, 10, 64}, AttentionCase{1, 16384, 16384, 5, 64},
+        AttentionCase{1, 4096, 77, 8, 40}, AttentionCase{1, 1024, 1024, 8, 80}, AttentionCase{3, 101, 211, 2, 128, 8}})
+    for (const cudnnDataType_t type : {CUDNN_DATA_HALF, CUDNN_DATA_BFLOAT16})
+      for (const bool denominators : {false, true})
+        EXPECT_GT(engines_offered(cuda::operation_of(sequence_attention(c, type, denominators)), properties), 0u)
+            << c.queries << " queries, " << c.keys << " keys, " << c.heads << " heads of " << c.head_dim << ", type " << type
+            << ", denominators " << denominators;
+  EXPECT_EQ(engines_offered(cuda::operation_of(sequence_attention({1, 64, 64, 1, 60}, CUDNN_DATA_HALF, false)), properties), 0u)
+      << "heads of 60 channels, which it does not have";
 }
 
 }  // namespace

@@ -18,9 +18,11 @@ namespace {
 
 // Slots that no differentiable operation uses, with the test of each in this folder.
 const std::map<std::string, std::string>& tested_elsewhere() {
-  static const std::map<std::string, std::string> slots{{"fill_uniform", "same_as_cpu_test.cpp"},
+  static const std::map<std::string, std::string> slots{{"fill", "same_as_cpu_test.cpp"},
+                                                        {"fill_uniform", "same_as_cpu_test.cpp"},
                                                         {"fill_normal", "same_as_cpu_test.cpp"},
-                                                        {"adamw_step", "same_as_cpu_test.cpp"},
+                                                        {"gradient_norm", "optimizer_test.cpp"},
+                                                        {"adamw", "optimizer_test.cpp"},
                                                         {"correlate", "pictures_test.cpp"},
                                                         {"correlate_separable", "pictures_test.cpp"},
                                                         {"resample", "pictures_test.cpp"},
@@ -33,6 +35,7 @@ const std::map<std::string, std::string>& tested_elsewhere() {
                                                         {"simulated_jpeg_coefficients", "pictures_test.cpp"},
                                                         {"sharpen_mask", "pictures_test.cpp"},
                                                         {"sharpen_blend", "pictures_test.cpp"},
+                                                        {"uploads", "uploads_test.cpp"},
                                                         {"transfer", "every test"}};
   return slots;
 }

@@ -17,4 +17,8 @@ std::string why_no_device();
 // Calls run(name) for every way to run.
 void for_each_run(const std::function<void(const std::string&)>& run);
 
+// Calls run() for every amount of shared memory that a block may have: the device's, or in the simulator those of compute
+// capabilities 9.0 and 8.0.
+void for_each_shared_memory(const std::function<void()>& run);
+
 }  // namespace relume::test

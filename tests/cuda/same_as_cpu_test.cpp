@@ -8,7 +8,6 @@
 #include "tensor/kernels/conv.h"
 #include "tensor/kernels/memory.h"
 #include "tensor/kernels/norm.h"
-#include "tensor/kernels/optimizer.h"
 #include "tensor/kernels/random.h"
 #include "tensor/kernels/reduce.h"
 #include "tests/cuda/runs.h"
@@ -82,24 +81,6 @@ TEST_F(SameAsCpu, RandomNumbers) {
         const float a = host.data<float>()[i], b = device.data<float>()[i];
         EXPECT_LE(std::abs(a - b), 2 * std::abs(std::nextafter(a, 10.f) - a)) << i << ", " << run;
       }
-    });
-  }
-}
-
-TEST_F(SameAsCpu, OptimiserSteps) {
-  for (const int64_t count : {1, 4, 1027}) {
-    const auto start = [&] {
-      return std::array{uniform({count}, 1), uniform({count}, 2), uniform({count}, 3, 0, 1), uniform({count}, 4)};
-    };
-    const kernels::AdamWStep step{.lr = 0.01, .weight_decay = 0.1, .step = 3, .gradient_scale = 0.7};
-    const auto host = start();
-    kernels::adamw_step.on({})(host[0], host[1], host[2], host[3], step);
-    for_each_run([&](const std::string& run) {
-      auto device = start();
-      for (Tensor& t : device) t = t.to(cuda_device);
-      kernels::adamw_step.on(cuda_device)(device[0], device[1], device[2], device[3], step);
-      for (int i = 0; i < 3; ++i)
-        EXPECT_LE(relative_l2(device[size_t(i)].to(Device{}), host[size_t(i)]), 1e-7) << i << ", " << run;
     });
   }
 }

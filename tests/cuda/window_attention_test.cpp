@@ -25,16 +25,12 @@ struct WindowCase {
 void PrintTo(const WindowCase& c, std::ostream* out) { *out << c.name; }
 
 std::vector<WindowCase> window_cases() {
-  return {{"plain", 1, 8, 8, 2, 6, 4, 0},
-          {"shifted", 2, 8, 12, 2, 5, 4, 2},
-          {"paper_heads", 1, 16, 8, 2, 30, 8, 4},
-          {"one_window", 1, 4, 4, 3, 2, 4, 2},
-          {"window_of_one", 1, 2, 3, 1, 1, 1, 0},
-          {"prime", 1, 7, 14, 1, 5, 7, 3},
-          {"sixteen_bytes", 1, 4, 8, 2, 8, 4, 1},
-          {"two_tiles", 1, 9, 18, 1, 7, 9, 4},        // of queries: 64 and 17
-          {"sixteen", 1, 16, 16, 1, 30, 16, 8},       // eight tiles in the backward pass
-          {"many_windows", 1, 2, 257, 1, 3, 1, 0}};  // more than blocks
+  return {{"plain", 1, 8, 8, 2, 6, 4, 0},         {"shifted", 2, 8, 12, 2, 5, 4, 2},
+          {"paper_heads", 1, 16, 8, 2, 30, 8, 4}, {"one_window", 1, 4, 4, 3, 2, 4, 2},
+          {"window_of_one", 1, 2, 3, 1, 1, 1, 0}, {"prime", 1, 7, 14, 1, 5, 7, 3},
+          {"sixteen_bytes", 1, 4, 8, 2, 8, 4, 1}, {"two_tiles", 1, 9, 18, 1, 7, 9, 4},  // of queries: 64 and 17
+          {"sixteen", 1, 16, 16, 1, 30, 16, 8},                                         // eight tiles in the backward pass
+          {"many_windows", 1, 2, 257, 1, 3, 1, 0}};                                     // more than blocks
 }
 
 // What goes in and what comes out, in one type.

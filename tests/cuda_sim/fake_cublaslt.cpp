@@ -2,7 +2,9 @@
 // with plain loops, so that a wrong pitch or transpose gives wrong numbers.
 #include <cublasLt.h>
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "tensor/core/half.h"
 #include "tests/cuda_sim/fake_runtime.h"
@@ -33,8 +35,13 @@ struct Choice {
   uint64_t problem;
   uint32_t alignment[4];
   uint64_t workspace;
+  uint32_t number;  // of the algorithm
 };
 static_assert(sizeof(Choice) <= sizeof(cublasLtMatmulAlgo_t));
+
+// How long each algorithm takes. The first that is recommended is not the fastest.
+constexpr float milliseconds[] = {3, 4, 1, 2};
+constexpr int algorithms = int(std::size(milliseconds));
 
 // Objects of ours behind the library's opaque pointers.
 Layout& of(cublasLtMatrixLayout_t p) { return *reinterpret_cast<Layout*>(p); }
@@ -203,16 +210,34 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
   std::memcpy(choice.alignment, p.alignment, sizeof(choice.alignment));
   if (p.reductions & CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE && workspace_of(problem) <= p.workspace)
     choice.workspace = workspace_of(problem);
-  results[0] = {};
-  std::memcpy(&results[0].algo, &choice, sizeof(choice));
-  results[0].workspaceSize = choice.workspace, results[0].state = CUBLAS_STATUS_SUCCESS;
-  return *count = 1, CUBLAS_STATUS_SUCCESS;
+  for (; *count < std::min(wanted, algorithms); ++*count) {
+    choice.number = uint32_t(*count);
+    cublasLtMatmulHeuristicResult_t& result = results[*count] = {};
+    std::memcpy(&result.algo, &choice, sizeof(choice));
+    result.workspaceSize = choice.workspace, result.state = CUBLAS_STATUS_SUCCESS;
+  }
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+size_t cublasLtGetVersion() { return CUBLAS_VERSION; }
+
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a,
+                                       cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                       const cublasLtMatmulAlgo_t* algorithm, cublasLtMatmulHeuristicResult_t* result) {
+  if (!handle) return CUBLAS_STATUS_INVALID_VALUE;
+  const Problem problem{of(operation), of(a), of(b), of(c), of(d)};
+  Choice choice;
+  std::memcpy(&choice, algorithm, sizeof(choice));
+  if (choice.problem != problem.number() || choice.number >= algorithms) return CUBLAS_STATUS_INVALID_VALUE;
+  result->workspaceSize = choice.workspace;
+  return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation, const void* alpha, const void* a,
                               cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout, const void* beta,
                               const void* c, cublasLtMatrixLayout_t c_layout, void* d, cublasLtMatrixLayout_t d_layout,
-                              const cublasLtMatmulAlgo_t* algorithm, void* workspace, size_t workspace_bytes, cudaStream_t) {
+                              const cublasLtMatmulAlgo_t* algorithm, void* workspace, size_t workspace_bytes,
+                              cudaStream_t stream) {
   if (!handle || !operation || !alpha || !beta || !a || !b || !c || !d) return CUBLAS_STATUS_INVALID_VALUE;
   const Problem problem{of(operation), of(a_layout), of(b_layout), of(c_layout), of(d_layout)};
   if (const cublasStatus_t status = problem.check(); status != CUBLAS_STATUS_SUCCESS) return status;
@@ -223,11 +248,16 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
   if (algorithm) {
     Choice choice;
     std::memcpy(&choice, algorithm, sizeof(choice));
-    if (!keeps(choice, problem, pointers, workspace_bytes)) return CUBLAS_STATUS_INVALID_VALUE;
+    if (!keeps(choice, problem, pointers, workspace_bytes) || choice.number >= algorithms) return CUBLAS_STATUS_INVALID_VALUE;
+    ++counts().algorithms[choice.number];
+    pass_time(milliseconds[choice.number]);
   }
-  const DeviceMemoryOpen open;
-  if (workspace_bytes > 0) std::memset(workspace, 0xa5, workspace_bytes);
-  problem.compute(*static_cast<const float*>(alpha), a, b, *static_cast<const float*>(beta), c, d);
+  enqueue(stream, [=, o = of(operation), la = of(a_layout), lb = of(b_layout), lc = of(c_layout), ld = of(d_layout),
+                   factor = *static_cast<const float*>(alpha), share = *static_cast<const float*>(beta)] {
+    const DeviceMemoryOpen open;
+    if (workspace_bytes > 0) std::memset(workspace, 0xa5, workspace_bytes);
+    Problem{o, la, lb, lc, ld}.compute(factor, a, b, share, c, d);
+  });
   return CUBLAS_STATUS_SUCCESS;
 }
 

@@ -1,20 +1,8 @@
 #include "tests/cuda_sim/fake_cudnn.h"
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#include <cudnn_graph.h>
-
-#include <algorithm>
-#include <array>
 #include <cstdio>
-#include <cstring>
-#include <map>
-#include <memory>
-#include <optional>
-#include <set>
-#include <string>
-#include <vector>
 
+#include "tests/cuda_sim/fake_cudnn_graph.h"
 #include "tests/cuda_sim/fake_runtime.h"
 
 struct cudnnContext {
@@ -24,57 +12,8 @@ struct cudnnContext {
 namespace relume::sim {
 namespace {
 
-using Name = cudnnBackendAttributeName_t;
-using Axes = std::array<int64_t, 4>;
-
 int64_t plans = 0;
 std::string reason;  // of the last failure
-
-struct Failure {
-  cudnnStatus_t status;
-  std::string what;
-};
-void require(bool condition, const std::string& what, cudnnStatus_t status = CUDNN_STATUS_BAD_PARAM) {
-  if (!condition) throw Failure{status, what};
-}
-
-struct Fake {
-  struct Attribute {
-    std::vector<char> bytes;
-    std::vector<std::shared_ptr<Fake>> descriptors;
-  };
-  const Attribute& attribute(Name name) const {
-    const auto found = attributes.find(name);
-    require(found != attributes.end(), "the attribute " + std::to_string(name) + " is missing");
-    return found->second;
-  }
-  template <class T> std::vector<T> all(Name name) const {
-    const std::vector<char>& bytes = attribute(name).bytes;
-    std::vector<T> values(bytes.size() / sizeof(T));
-    std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
-    return values;
-  }
-  template <class T> T one(Name name) const {
-    const std::vector<char>& bytes = attribute(name).bytes;
-    require(bytes.size() == sizeof(T), "the attribute " + std::to_string(name) + " is not one value of its type");
-    T value;
-    std::memcpy(&value, bytes.data(), sizeof(T));
-    return value;
-  }
-  const std::vector<std::shared_ptr<Fake>>& parts(Name name, const std::set<cudnnBackendDescriptorType_t>& types) const {
-    const Attribute& a = attribute(name);
-    require(!a.descriptors.empty(), "the attribute " + std::to_string(name) + " holds no descriptor");
-    for (const auto& part : a.descriptors)
-      require(part->finalized && types.contains(part->type), "the attribute " + std::to_string(name) + " holds another one");
-    return a.descriptors;
-  }
-  const Fake& part(Name name, cudnnBackendDescriptorType_t kind) const { return *parts(name, {kind}).at(0); }
-
-  cudnnBackendDescriptorType_t type;
-  bool finalized = false;
-  int engine = 0;  // of an engine, or of the configuration of one
-  std::map<Name, Attribute> attributes;
-};
 
 std::map<void*, std::shared_ptr<Fake>>& descriptors() {
   static std::map<void*, std::shared_ptr<Fake>> all;
@@ -111,175 +50,6 @@ size_t size_of(cudnnBackendAttributeType_t type) {
     case CUDNN_TYPE_VOID_PTR:
     case CUDNN_TYPE_BACKEND_DESCRIPTOR: return 8;
     default: throw Failure{CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE, "a type of attribute that the fake does not know"};
-  }
-}
-
-// ---- Tensors ----------------------------------------------------------------------------------------------------------------
-
-size_t bytes_of(cudnnDataType_t type) { return type == CUDNN_DATA_FLOAT ? 4 : 2; }
-
-struct TensorOf {
-  explicit TensorOf(const Fake& d)
-      : id(d.one<int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID)),
-        alignment(d.one<int64_t>(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT)),
-        type(d.one<cudnnDataType_t>(CUDNN_ATTR_TENSOR_DATA_TYPE)),
-        is_virtual(d.one<bool>(CUDNN_ATTR_TENSOR_IS_VIRTUAL)) {
-    const auto dims = d.all<int64_t>(CUDNN_ATTR_TENSOR_DIMENSIONS), steps = d.all<int64_t>(CUDNN_ATTR_TENSOR_STRIDES);
-    require(dims.size() == 4 && steps.size() == 4, "a tensor has four sizes and four strides");
-    for (size_t i = 0; i < 4; ++i) {
-      require(dims[i] > 0 && steps[i] > 0, "sizes and strides are positive");
-      sizes[i] = dims[i], strides[i] = steps[i];
-    }
-    require(type == CUDNN_DATA_FLOAT || type == CUDNN_DATA_HALF || type == CUDNN_DATA_BFLOAT16,
-            "a type the fake does not know");
-    require(alignment > 0 && alignment % int64_t(bytes_of(type)) == 0, "the alignment is no multiple of the element's size");
-  }
-  int64_t offset(const Axes& at) const {
-    return at[0] * strides[0] + at[1] * strides[1] + at[2] * strides[2] + at[3] * strides[3];
-  }
-  int64_t id, alignment;
-  cudnnDataType_t type;
-  bool is_virtual;
-  Axes sizes, strides;
-};
-TensorOf tensor_of(const Fake& d, Name name) { return TensorOf(d.part(name, CUDNN_BACKEND_TENSOR_DESCRIPTOR)); }
-
-template <class F> void for_each_index(const Axes& sizes, F&& f) {
-  Axes at;
-  for (at[0] = 0; at[0] < sizes[0]; ++at[0])
-    for (at[1] = 0; at[1] < sizes[1]; ++at[1])
-      for (at[2] = 0; at[2] < sizes[2]; ++at[2])
-        for (at[3] = 0; at[3] < sizes[3]; ++at[3]) f(at);
-}
-
-// The numbers of a tensor while a plan runs, densely.
-struct Values {
-  explicit Values(const Axes& sizes_) : sizes(sizes_), numbers(size_t(sizes[0] * sizes[1] * sizes[2] * sizes[3])) {}
-  double& operator()(const Axes& at) {
-    return numbers[size_t(((at[0] * sizes[1] + at[1]) * sizes[2] + at[2]) * sizes[3] + at[3])];
-  }
-  Axes sizes;
-  std::vector<double> numbers;
-};
-
-char* memory_of(const TensorOf& t, void* at) {
-  require(at != nullptr, "the tensor " + std::to_string(t.id) + " has no memory");
-  require(reinterpret_cast<uintptr_t>(at) % uintptr_t(t.alignment) == 0, "a pointer is aligned less than its tensor says",
-          CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER);
-  return static_cast<char*>(at);
-}
-
-Values load(const TensorOf& t, void* memory) {
-  Values values(t.sizes);
-  const char* const begin = memory_of(t, memory);
-  for_each_index(t.sizes, [&](const Axes& at) {
-    const void* from = begin + t.offset(at) * int64_t(bytes_of(t.type));
-    values(at) = t.type == CUDNN_DATA_HALF       ? double(__half2float(*static_cast<const __half*>(from)))
-                 : t.type == CUDNN_DATA_BFLOAT16 ? double(__bfloat162float(*static_cast<const __nv_bfloat16*>(from)))
-                                                 : double(*static_cast<const float*>(from));
-  });
-  return values;
-}
-
-void store(const TensorOf& t, void* memory, Values& values) {
-  char* const begin = memory_of(t, memory);
-  for_each_index(t.sizes, [&](const Axes& at) {
-    void* to = begin + t.offset(at) * int64_t(bytes_of(t.type));
-    const float value = float(values(at));
-    if (t.type == CUDNN_DATA_HALF)
-      *static_cast<__half*>(to) = __float2half_rn(value);
-    else if (t.type == CUDNN_DATA_BFLOAT16)
-      *static_cast<__nv_bfloat16*>(to) = __float2bfloat16_rn(value);
-    else
-      *static_cast<float*>(to) = value;
-  });
-}
-
-// ---- Operations -------------------------------------------------------------------------------------------------------------
-
-enum Pass { forward, backward_data, backward_weight };
-
-Pass pass_of(const Fake& operation) {
-  switch (operation.type) {
-    case CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR: return forward;
-    case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR: return backward_data;
-    default: return backward_weight;
-  }
-}
-
-struct ConvOf {
-  explicit ConvOf(const Fake& op) : ConvOf(op, pass_of(op)) {}
-  const TensorOf& written() const { return pass == forward ? y : pass == backward_data ? x : w; }
-  std::vector<TensorOf> read() const {
-    return pass == forward ? std::vector{x, w} : pass == backward_data ? std::vector{w, y} : std::vector{x, y};
-  }
-
-  Pass pass;
-  TensorOf x, w, y;
-  std::vector<int64_t> stride, before, after;
-
- private:
-  static constexpr Name names[3][6] = {
-      {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
-       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
-       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA},
-      {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
-       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
-       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA},
-      {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
-       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
-       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA}};
-
-  ConvOf(const Fake& op, Pass which)
-      : pass(which), x(tensor_of(op, names[which][0])), w(tensor_of(op, names[which][1])), y(tensor_of(op, names[which][2])) {
-    const Fake& options = op.part(names[which][3], CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
-    stride = options.all<int64_t>(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES);
-    before = options.all<int64_t>(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS);
-    after = options.all<int64_t>(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS);
-    require(op.one<double>(names[which][4]) == 1 && op.one<double>(names[which][5]) == 0,
-            "the fake knows alpha 1 and beta 0 only");
-    require(x.sizes[0] == y.sizes[0] && x.sizes[1] == w.sizes[1] && y.sizes[1] == w.sizes[0],
-            "numbers of samples or channels differ");
-    for (size_t i = 0; i < 2; ++i)
-      require(y.sizes[i + 2] == (x.sizes[i + 2] + before[i] + after[i] - w.sizes[i + 2]) / stride[i] + 1,
-              "the size of the output does not follow from the input's");
-    for (const TensorOf& t : {x, w, y}) require(t.is_virtual || t.type == x.type, "types differ");
-  }
-};
-
-struct AddOf {
-  explicit AddOf(const Fake& op)
-      : x(tensor_of(op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC)),
-        b(tensor_of(op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC)),
-        y(tensor_of(op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC)) {
-    op.part(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
-    require(x.sizes == y.sizes, "the sizes of a sum differ from its terms'");
-    for (size_t i = 0; i < 4; ++i)
-      require(b.sizes[i] == y.sizes[i] || b.sizes[i] == 1, "the second term cannot be repeated to fit");
-  }
-  TensorOf x, b, y;
-};
-
-bool is_convolution(const Fake& op) { return op.type != CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR; }
-
-const std::vector<std::shared_ptr<Fake>>& operations_of(const Fake& graph) {
-  return graph.parts(
-      CUDNN_ATTR_OPERATIONGRAPH_OPS,
-      {CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
-       CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR});
-}
-
-// What every operation reads and writes.
-template <class F> void for_each_tensor(const Fake& graph, F&& f) {
-  for (const auto& op : operations_of(graph)) {
-    if (is_convolution(*op)) {
-      const ConvOf c(*op);
-      for (const TensorOf& t : c.read()) f(t, false);
-      f(c.written(), true);
-    } else {
-      const AddOf a(*op);
-      f(a.x, false), f(a.b, false), f(a.y, true);
-    }
   }
 }
 
@@ -354,6 +124,7 @@ void finalize(Fake& d) {
     case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR:
     case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR: ConvOf{d}; break;
     case CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR: AddOf{d}; break;
+    case CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR: AttentionOf{d}; break;
     case CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR: check_graph(d); break;
     case CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR: engines_of(d); break;
     case CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR: check_plan(d); break;
@@ -404,37 +175,6 @@ int64_t read(const Fake& d, Name name, int64_t room, void* to) {
 
 // ---- Executing --------------------------------------------------------------------------------------------------------------
 
-using Tensors = std::map<int64_t, Values>;
-
-// Calls f(x's index, w's index, y's index) for every product of the convolution.
-template <class F> void for_each_product(const ConvOf& c, F&& f) {
-  for_each_index(c.y.sizes, [&](const Axes& y) {
-    for_each_index({1, c.w.sizes[1], c.w.sizes[2], c.w.sizes[3]}, [&](const Axes& tap) {
-      const int64_t row = y[2] * c.stride[0] - c.before[0] + tap[2], column = y[3] * c.stride[1] - c.before[1] + tap[3];
-      if (row < 0 || row >= c.x.sizes[2] || column < 0 || column >= c.x.sizes[3]) return;
-      f(Axes{y[0], tap[1], row, column}, Axes{y[1], tap[1], tap[2], tap[3]}, y);
-    });
-  });
-}
-
-void execute_convolution(const ConvOf& c, Tensors& tensors) {
-  Values &x = tensors.at(c.x.id), &w = tensors.at(c.w.id), &y = tensors.at(c.y.id);
-  for_each_product(c, [&](const Axes& at_x, const Axes& at_w, const Axes& at_y) {
-    if (c.pass == forward) y(at_y) += x(at_x) * w(at_w);
-    if (c.pass == backward_data) x(at_x) += w(at_w) * y(at_y);
-    if (c.pass == backward_weight) w(at_w) += x(at_x) * y(at_y);
-  });
-}
-
-void execute_add(const AddOf& a, Tensors& tensors) {
-  Values &x = tensors.at(a.x.id), &b = tensors.at(a.b.id), &y = tensors.at(a.y.id);
-  for_each_index(a.y.sizes, [&](const Axes& at) {
-    Axes from;
-    for (size_t i = 0; i < 4; ++i) from[i] = a.b.sizes[i] == 1 ? 0 : at[i];
-    y(at) = x(at) + b(from);
-  });
-}
-
 // What the engines do to floats that must not be taken for them.
 void spoil(Values& values, int engine) {
   static int runs = 0;
@@ -458,10 +198,9 @@ void execute(const Fake& plan, const Fake& pack) {
   for_each_tensor(graph, [&](const TensorOf& t, bool writes) {
     if (writes || t.is_virtual) return void(tensors.emplace(t.id, Values(t.sizes)));
     Values& values = tensors.emplace(t.id, load(t, memory[t.id])).first->second;
-    if (t.type == CUDNN_DATA_FLOAT) spoil(values, config.engine);
+    if (t.type == CUDNN_DATA_FLOAT && !t.by_value) spoil(values, config.engine);
   });
-  for (const auto& op : operations_of(graph))
-    is_convolution(*op) ? execute_convolution(ConvOf(*op), tensors) : execute_add(AddOf(*op), tensors);
+  for (const auto& op : operations_of(graph)) execute_operation(*op, tensors);
   for_each_tensor(graph, [&](const TensorOf& t, bool writes) {
     if (writes && !t.is_virtual) store(t, memory[t.id], tensors.at(t.id));
   });
@@ -534,7 +273,7 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     require(handle->stream.has_value(), "the handle has no stream");
     require(find(plan)->finalized && find(pack)->finalized, "run before it was finalized",
             CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED);
-    execute(*find(plan), *find(pack));
+    enqueue(*handle->stream, [plan_kept = find(plan), pack_kept = find(pack)] { execute(*plan_kept, *pack_kept); });
   });
 }
 

@@ -5,12 +5,14 @@
 #include <iostream>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "tensor/backends.h"
 #include "tensor/core/tensor.h"
 #include "tensor/cuda/cublaslt.h"
 #include "tensor/cuda/cudnn_conv.h"
 #include "tensor/cuda/device.h"
+#include "tensor/cuda/mma.h"
 #include "tensor/kernels/conv.h"
 #include "tests/cuda/runs.h"
 #include "tests/support/numbers.h"
@@ -30,9 +32,12 @@ enum class Mistake {
   lane_outside_of_mask,
   lanes_at_different_operations,
   host_reads_device_memory,
+  copy_read_before_wait,
+  wrong_fragment,
   wrong_stride,
   wrong_leading_dimension,
   wrong_transpose,
+  copy_not_awaited,
 };
 
 const std::map<std::string, Mistake>& mistakes() {
@@ -48,9 +53,12 @@ const std::map<std::string, Mistake>& mistakes() {
       {"lane_outside_of_mask", Mistake::lane_outside_of_mask},
       {"lanes_at_different_operations", Mistake::lanes_at_different_operations},
       {"host_reads_device_memory", Mistake::host_reads_device_memory},
+      {"copy_read_before_wait", Mistake::copy_read_before_wait},
+      {"wrong_fragment", Mistake::wrong_fragment},
       {"wrong_stride", Mistake::wrong_stride},
       {"wrong_leading_dimension", Mistake::wrong_leading_dimension},
       {"wrong_transpose", Mistake::wrong_transpose},
+      {"copy_not_awaited", Mistake::copy_not_awaited},
   };
   return names;
 }
@@ -107,6 +115,47 @@ bool sums_right(Mistake mistake) {
   return right;
 }
 
+// out [16, 8] = left [16, 16] right [8, 16]^T by one warp, through shared memory.
+static __global__ void multiply_fragments(float* out, const Float16* left, const Float16* right, Mistake mistake) {
+  RELUME_SHARED(a, Float16[16][16]);
+  RELUME_SHARED(b, Float16[8][16]);
+  const int lane = int(threadIdx.x);
+  cuda::cp_async(&a[lane / 2][lane % 2 * 8], left + lane * 8, true);
+  if (lane < 16) cuda::cp_async(&b[lane / 2][lane % 2 * 8], right + lane * 8, true);
+  cuda::cp_async_commit();
+  if (mistake != Mistake::copy_read_before_wait) cuda::cp_async_wait<0>();
+  cuda::sync_block();
+  uint32_t x[4], y[2];
+  cuda::ldmatrix<4>(x, &a[lane % 16][lane / 16 * 8]);
+  cuda::ldmatrix<2>(y, &b[lane % 8][lane / 8 % 2 * 8]);
+  if (mistake == Mistake::wrong_fragment) std::swap(x[1], x[2]);
+  float sums[4] = {};
+  cuda::mma_m16n8k16<Float16>(sums, x, y[0], y[1]);
+  for (int i = 0; i < 4; ++i) out[(lane / 4 + i / 2 * 8) * 8 + lane % 4 * 2 + i % 2] = sums[i];
+  cuda::cp_async_wait<0>();
+}
+
+bool fragments_right(Mistake mistake) {
+  const Tensor left = uniform({16, 16}, 1).to(DType::f16), right = uniform({8, 16}, 2).to(DType::f16);
+  const Tensor a = left.to(DType::f32), b = right.to(DType::f32), expected = Tensor::zeros({16, 8});
+  for (int i = 0; i < 16; ++i)
+    for (int j = 0; j < 8; ++j)
+      for (int k = 0; k < 16; ++k)
+        expected.data<float>()[i * 8 + j] += a.data<float>()[i * 16 + k] * b.data<float>()[j * 16 + k];
+  const Tensor left_there = left.to(cuda_device), right_there = right.to(cuda_device);
+  bool all_right = true;
+  for_each_run([&](const std::string& run) {
+    const Tensor out = Tensor::zeros({16, 8}, DType::f32, cuda_device);
+    cuda::launch("multiply_fragments", multiply_fragments, 1, 32, 0, cuda::stream(cuda_device), out.data<float>(),
+                 left_there.data<Float16>(), right_there.data<Float16>(), mistake);
+    const double error = relative_l2(out.to(Device{}), expected);
+    if (error <= 1e-6) return;
+    std::cout << run << ": the product of fragments is wrong by " << error << "\n";
+    all_right = false;
+  });
+  return all_right;
+}
+
 // What cuDNN is told of the rows of a map.
 bool convolution_right(Mistake mistake) {
   const Tensor x = uniform({1, 4, 5, 3}, 1), w = uniform({2, 3, 3, 3}, 2), expected = Tensor::empty({1, 4, 5, 2});
@@ -156,7 +205,29 @@ bool product_right(Mistake mistake) {
   return right_numbers;
 }
 
-bool all_right(Mistake mistake) { return sums_right(mistake) && convolution_right(mistake) && product_right(mistake); }
+// A copy on a stream of its own, which the stream that reads has to wait for.
+bool copy_right(Mistake mistake) {
+  cudaStream_t copies = nullptr;
+  cudaEvent_t copied = nullptr;
+  void* pinned = nullptr;
+  cudaStreamCreateWithFlags(&copies, cudaStreamNonBlocking);
+  cudaEventCreateWithFlags(&copied, cudaEventDisableTiming);
+  cudaHostAlloc(&pinned, sizeof(float), cudaHostAllocDefault);
+  *static_cast<float*>(pinned) = 5;
+  const Tensor to = Tensor::full({1}, 3, DType::f32, cuda_device);
+  cudaMemcpyAsync(to.raw(), pinned, sizeof(float), cudaMemcpyHostToDevice, copies);
+  cudaEventRecord(copied, copies);
+  if (mistake != Mistake::copy_not_awaited) cudaStreamWaitEvent(cuda::stream(cuda_device), copied, 0);
+  const double found = to.item();
+  cudaStreamDestroy(copies), cudaEventDestroy(copied), cudaFreeHost(pinned);
+  if (found != 5) std::cout << "the copy gave " << found << "\n";
+  return found == 5;
+}
+
+bool all_right(Mistake mistake) {
+  return sums_right(mistake) && fragments_right(mistake) && convolution_right(mistake) && product_right(mistake) &&
+         copy_right(mistake);
+}
 
 }  // namespace
 }  // namespace relume::test

@@ -19,6 +19,13 @@ constexpr int warp = 32;
 
 enum class State : uint8_t { ready, at_barrier, at_meeting, done };
 
+// An asynchronous copy that is under way.
+struct Copy {
+  void* to;
+  const void* from;
+  int64_t group;
+};
+
 struct Thread {
   Indices indices;
   State state = State::ready;
@@ -27,6 +34,8 @@ struct Thread {
   uint32_t mask = 0;
   Together together = nullptr;
   Place place;
+  std::vector<Copy> copies;
+  int64_t group = 0;  // of copies that is not committed yet
 };
 
 std::string where(const Place& place) {
@@ -37,6 +46,10 @@ std::string where(const Place& place) {
 
 bool same_place(const Place& a, const Place& b) {
   return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+}
+
+void fill_bytes(void* to, size_t bytes, uint32_t pattern) {
+  for (size_t i = 0; i < bytes; ++i) static_cast<unsigned char*>(to)[i] = static_cast<unsigned char>(pattern >> i % 4 * 8);
 }
 
 // One shared variable of a kernel, or all of its dynamic shared memory: a block of its own, so that the sanitizer guards its
@@ -50,10 +63,11 @@ class SharedBlock {
   SharedBlock(const SharedBlock&) = delete;
   SharedBlock& operator=(const SharedBlock&) = delete;
   void* data() const { return memory_; }
-  void fill(uint32_t pattern) const {
-    for (size_t i = 0; i < bytes_; ++i)
-      static_cast<unsigned char*>(memory_)[i] = static_cast<unsigned char>(pattern >> i % 4 * 8);
+  bool has(const void* from, size_t bytes) const {
+    const auto begin = reinterpret_cast<uintptr_t>(memory_), at = reinterpret_cast<uintptr_t>(from);
+    return at >= begin && at + bytes <= begin + bytes_;
   }
+  void fill(uint32_t pattern) const { fill_bytes(memory_, bytes_, pattern); }
 
  private:
   size_t bytes_;
@@ -66,6 +80,7 @@ class Machine {
   Thread& running() { return *running_; }
   void* dynamic_memory() { return dynamic_->data(); }
   void* static_memory(const void* key, size_t bytes, size_t alignment);
+  bool is_shared(const void* from, size_t bytes) const;
   void wait(State state) {
     running_->state = state;
     running_->fiber->pause();
@@ -123,13 +138,18 @@ void* Machine::static_memory(const void* key, size_t bytes, size_t alignment) {
   return block->data();
 }
 
+bool Machine::is_shared(const void* from, size_t bytes) const {
+  return dynamic_->has(from, bytes) || std::ranges::any_of(statics_, [&](const auto& s) { return s.second->has(from, bytes); });
+}
+
 void Machine::launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& kernel) {
   name_ = name;
   const size_t count = size_t(block.x) * block.y * block.z, blocks = size_t(grid.x) * grid.y * grid.z;
   if (count == 0 || count > 1024 || block.z > 64) throw Violation(std::string(name) + ": blocks of 1 to 1024 threads");
   if (blocks == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
     throw Violation(std::string(name) + ": the grid is empty or too large");
-  if (shared_bytes > 227 * 1024) throw Violation(std::string(name) + ": more than 227 KB of shared memory");
+  if (const int most = shared_bytes_per_block(); shared_bytes > size_t(most))
+    throw Violation(std::string(name) + ": more than " + std::to_string(most >> 10) + " KB of shared memory");
   const DeviceMemoryOpen open;
   dynamic_ = std::make_unique<SharedBlock>(shared_bytes, 16);
   statics_.clear();
@@ -168,6 +188,7 @@ void Machine::run_thread(Thread& thread, const std::function<void()>& kernel) {
   running_ = &thread;
   ++counts().switches;
   thread.fiber->resume();
+  if (thread.fiber->finished() && !thread.copies.empty()) report("ends with asynchronous copies that it did not wait for");
   if (!broken_.empty()) {
     for (std::unique_ptr<Fiber>& f : fibers_) idle_.push_back(std::move(f));
     fibers_.clear();
@@ -242,6 +263,12 @@ void Machine::stuck() {
   throw Violation(message);
 }
 
+// Ends the run: the thread is never taken up again.
+void break_off(const char* what, const Place& place) {
+  machine().report(what + (" at " + where(place)));
+  machine().wait(State::at_barrier);
+}
+
 }  // namespace
 
 Settings& settings() {
@@ -255,6 +282,11 @@ Counts& counts() {
 }
 
 const Indices& indices() { return machine().running().indices; }
+int lane() {
+  const uint3 t = indices().thread;
+  const dim3 size = indices().block_size;
+  return int((t.x + size.x * (t.y + size.y * t.z)) % warp);
+}
 void* dynamic_shared_memory() { return machine().dynamic_memory(); }
 void* static_shared_memory(const void* key, size_t bytes, size_t alignment) {
   return machine().static_memory(key, bytes, alignment);
@@ -267,16 +299,35 @@ void sync_block(Place place) {
 
 void meet(uint32_t mask, void* data, Together together, Place place) {
   Thread& self = machine().running();
-  const uint3 t = self.indices.thread;
-  const dim3 size = self.indices.block_size;
-  const unsigned lane = (t.x + size.x * (t.y + size.y * t.z)) % warp;
-  if (!(mask >> lane & 1)) machine().report("the calling lane is not in the mask of the warp operation at " + where(place));
+  if (!(mask >> lane() & 1)) machine().report("the calling lane is not in the mask of the warp operation at " + where(place));
   self.mask = mask, self.data = data, self.together = together, self.place = place;
   machine().wait(State::at_meeting);
 }
 
-void launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& kernel) {
-  machine().launch(name, grid, block, shared_bytes, kernel);
+void check_shared_row(const void* row, const char* misplaced, const Place& place) {
+  if (reinterpret_cast<uintptr_t>(row) % 16 != 0 || !machine().is_shared(row, 16)) break_off(misplaced, place);
+}
+
+void cp_async(void* to, const void* from, Place place) {
+  check_shared_row(to, "cp_async to what is not 16 bytes of shared memory, on their boundary,", place);
+  if (reinterpret_cast<uintptr_t>(from) % 16 != 0) break_off("cp_async from what is not on a boundary of 16 bytes", place);
+  fill_bytes(to, 16, settings().pattern);
+  machine().running().copies.push_back({to, from, machine().running().group});
+}
+
+void cp_async_commit() { ++machine().running().group; }
+
+void cp_async_wait(int groups_left) {
+  Thread& self = machine().running();
+  std::erase_if(self.copies, [&](const Copy& copy) {
+    if (copy.group >= self.group - groups_left) return false;
+    copy.from ? void(std::memcpy(copy.to, copy.from, 16)) : void(std::memset(copy.to, 0, 16));
+    return true;
+  });
+}
+
+void launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> kernel) {
+  enqueue(stream, [=, kernel = std::move(kernel)] { machine().launch(name, grid, block, shared_bytes, kernel); });
 }
 
 }  // namespace relume::sim

@@ -34,7 +34,8 @@ Settings& settings();
 
 struct Counts {
   int64_t launches = 0, blocks = 0, switches = 0;
-  int64_t host_waits = 0;  // calls that make the host wait for the device
+  int64_t host_waits = 0;      // calls that make the host wait for the device
+  int64_t algorithms[4] = {};  // products of cuBLASLt by each of its algorithms
 };
 Counts& counts();
 
@@ -47,6 +48,7 @@ struct Indices {
   dim3 block_size, grid_size;
 };
 const Indices& indices();  // of the running thread
+int lane();                // of the running thread, in its warp
 
 void* dynamic_shared_memory();
 // Memory for one shared variable: named by the place that declares it, so that every thread of a block gets the same; filled
@@ -60,9 +62,26 @@ void sync_block(Place place);
 using Together = void (*)(void* const lanes[32], uint32_t mask);
 void meet(uint32_t mask, void* data, Together together, Place place);
 
+// A product of tensor cores, c += a b, as mma.m16n8k16 has it: every lane of the warp with its share of the fragments (PTX,
+// "Matrix fragments for mma.m16n8k16"); widen() gives the value of 16 bits.
+void mma_m16n8k16(float* c, const uint32_t* a, const uint32_t* b, float (*widen)(uint16_t), Place place);
+
+// Loads `count` matrices of 8 x 8 16-bit numbers, the rows of matrix m from the lanes 8m to 8m+7. Rows that are not on 16
+// bytes, or not in shared memory, are an error.
+void ldmatrix(uint32_t* to, int count, bool transposed, const void* row, Place place);
+
+// Asynchronous copies of 16 bytes, or of zeros where `from` is null. The destination, which must be shared memory, holds the
+// pattern until the thread waits for the group of the copy: late, as far as it may be. A thread that ends before is an error.
+void cp_async(void* to, const void* from, Place place);
+void cp_async_commit();
+void cp_async_wait(int groups_left);
+
+// Breaks the run off unless `row` is 16 bytes of shared memory on their boundary.
+void check_shared_row(const void* row, const char* misplaced, const Place& place);
+
 // ---- What launches see -----------------------------------------------------------------------------------------------------
 
-void launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& kernel);
+void launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> kernel);
 
 }  // namespace relume::sim
 

@@ -1,6 +1,7 @@
 #include <tuple>
 
 #include "tests/cuda/runs.h"
+#include "tests/cuda_sim/fake_runtime.h"
 #include "tests/cuda_sim/sim.h"
 
 namespace relume::test {
@@ -16,6 +17,15 @@ void for_each_run(const std::function<void(const std::string&)>& run) {
     run(name);
   }
   sim::settings() = kept;
+}
+
+void for_each_shared_memory(const std::function<void()>& run) {
+  const int kept = sim::shared_bytes_per_block();
+  for (const int kilobytes : {227, 163}) {
+    sim::set_shared_bytes_per_block(kilobytes << 10);
+    run();
+  }
+  sim::set_shared_bytes_per_block(kept);
 }
 
 }  // namespace relume::test

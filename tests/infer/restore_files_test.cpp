@@ -161,8 +161,8 @@ TEST_F(RestoreFiles, AResultTooLargeForItsFormatIsRefusedBeforeItIsComputed) {
 // Gives what the real one gives, until more than a limit would be in use.
 class LimitedAllocator final : public Allocator {
  public:
-  explicit LimitedAllocator(int64_t limit) : limit_(limit) { set_allocator(DeviceKind::cpu, this); }
-  ~LimitedAllocator() override { set_allocator(DeviceKind::cpu, &real_); }
+  explicit LimitedAllocator(int64_t limit) : limit_(limit) { set_allocator({}, this); }
+  ~LimitedAllocator() override { set_allocator({}, &real_); }
   void* allocate(int64_t bytes, MemoryUse use) override {
     if (bytes_in_use() + bytes > limit_) throw OutOfMemory("out of memory: by a test");
     return real_.allocate(bytes, use);
@@ -173,6 +173,7 @@ class LimitedAllocator final : public Allocator {
   int64_t peak_bytes(MemoryUse use) const override { return real_.peak_bytes(use); }
   void reset_peak() override { real_.reset_peak(); }
   void trim() override { real_.trim(); }
+  int64_t free_bytes() const override { return real_.free_bytes(); }
   int64_t most_held(int64_t peak) const override { return real_.most_held(peak); }
 
  private:

@@ -73,8 +73,8 @@ OpCase conv_case(const std::string& name, const Shape& x, const Shape& w, ConvOp
   return c;
 }
 
-OpCase attention_case(const std::string& name, const Shape& map, WindowAttentionOptions options, bool bias = true,
-                      const Tensor& sample_scale = {}) {
+OpCase window_attention_case(const std::string& name, const Shape& map, WindowAttentionOptions options, bool bias = true,
+                             const Tensor& sample_scale = {}) {
   const int64_t side = 2 * options.window - 1, channels = map[3];
   const double size = 2 / std::sqrt(double(channels));  // as large as a network's: scores of some units
   options.scale = 1 / std::sqrt(double(channels / options.heads));
@@ -95,8 +95,40 @@ OpCase attention_case(const std::string& name, const Shape& map, WindowAttention
   return c;
 }
 
+// Queries [N, L, heads * D] and keys and values [N, S, heads * D], with scores of some units.
+OpCase attention_case(const std::string& name, const Shape& q, int64_t keys, AttentionOptions options) {
+  const double head_dim = double(q[2]) / options.heads, size = 3 / std::sqrt(std::sqrt(head_dim));
+  options.scale = 1 / std::sqrt(head_dim);
+  const Shape k = q.with(1, keys);
+  OpCase c{.name = "attention/" + name, .inputs = {{q, -size, size}, {k, -size, size}, {k}}};
+  c.run = [options](const Inputs& in) { return attention(in[0], in[1], in[2], options); };
+  c.gradient_tolerance = 2e-5;
+  c.flops = 4.0 * double(q.numel() * keys);
+  return c;
+}
+
+// The same of packed queries, keys and values [N, L, 3 * heads * D].
+OpCase self_attention_case(const std::string& name, const Shape& qkv, AttentionOptions options) {
+  options.scale = 1 / std::sqrt(double(qkv[2] / 3) / options.heads);
+  OpCase c{.name = "self_attention/" + name, .inputs = {{qkv, -2, 2}}};
+  c.run = [options](const Inputs& in) { return self_attention(in[0], options); };
+  c.gradient_tolerance = 2e-5;
+  c.flops = 4.0 * double(qkv.numel() / 3 * qkv[1]);
+  return c;
+}
+
+OpCase group_norm_case(const std::string& name, const Shape& x, const GroupNormOptions& options) {
+  return {.name = "group_norm/" + name, .inputs = {{x, -3, 5}, {{x[-1]}}, {{x[-1]}}}, .run = [options](const Inputs& in) {
+            return group_norm(in[0], in[1], in[2], options);
+          }};
+}
+
 OpCase unary_case(const std::string& name, const Shape& shape, std::function<Tensor(const Tensor&)> f, double off_zero = 0) {
   return {.name = name, .inputs = {{shape, -4, 4, off_zero}}, .run = [f](const Inputs& in) { return f(in[0]); }};
+}
+
+OpCase gated_case(const std::string& name, const Shape& x, Activation act) {
+  return unary_case("gated_activation/" + name, x, [act](const Tensor& t) { return gated_activation(t, act); });
 }
 
 OpCase pad_case(const std::string& name, const Shape& x, std::array<int64_t, 4> amounts, Border border) {
@@ -111,6 +143,9 @@ std::vector<OpCase> small_cases() {
       unary_case("silu", {2, 17}, silu),
       unary_case(
           "leaky_relu", {1, 3, 5, 19}, [](const Tensor& x) { return leaky_relu(x, 0.2); }, 0.05),
+      gated_case("geglu", {2, 3, 10}, gelu_activation),
+      gated_case("one", {1, 2}, gelu_activation),
+      gated_case("silu", {3, 5, 32}, silu_activation),
       unary_case("scale", {5, 3}, [](const Tensor& x) { return scale(x, -2.5); }),
       unary_case("sum", {7, 11}, sum),
       unary_case("reshape", {2, 3, 5},
@@ -151,6 +186,13 @@ std::vector<OpCase> small_cases() {
       {.name = "layer_norm/small_variance",
        .inputs = {{{5, 37}, -0.005, 0.005}, {{37}}, {{37}}},
        .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
+      group_norm_case("plain", {2, 5, 7, 12}, {.groups = 4}),
+      group_norm_case("silu", {2, 3, 5, 24}, {.groups = 3, .act = silu_activation}),
+      group_norm_case("tokens", {2, 35, 40}, {.groups = 4, .eps = 1e-6, .act = gelu_activation}),
+      group_norm_case("one_group", {3, 4, 3, 7}, {.groups = 1, .act = silu_activation}),
+      group_norm_case("groups_of_one", {2, 3, 5, 6}, {.groups = 6, .act = silu_activation}),
+      group_norm_case("one_pixel", {3, 1, 1, 20}, {.groups = 4}),
+      group_norm_case("blocks", {2, 19, 17, 36}, {.groups = 9, .act = silu_activation}),
       linear_case("one", {1, 1}, 1),
       linear_case("odd", {7, 13}, 11),
       linear_case("tail_block", {2, 67, 20}, 33),
@@ -195,15 +237,28 @@ std::vector<OpCase> small_cases() {
       {.name = "conv2d/no_bias",
        .inputs = {{{1, 3, 3, 2}}, {{2, 3, 3, 2}}},
        .run = [same](const Inputs& in) { return conv2d(in[0], in[1], {}, same); }},
-      attention_case("plain", {1, 8, 8, 12}, {.heads = 2, .window = 4}),
-      attention_case("shifted", {2, 8, 12, 10}, {.heads = 2, .window = 4, .shift = 2}),
-      attention_case("paper_heads", {1, 16, 8, 60}, {.heads = 2, .window = 8, .shift = 4}),
-      attention_case("one_window", {1, 4, 4, 6}, {.heads = 3, .window = 4, .shift = 2}),
-      attention_case("tiny", {1, 2, 2, 1}, {.heads = 1, .window = 1}),
-      attention_case("seven", {1, 7, 14, 5}, {.heads = 1, .window = 7, .shift = 3}),
-      attention_case("no_bias", {1, 4, 8, 6}, {.heads = 2, .window = 4}, false),
-      attention_case("sample_scale", {3, 4, 4, 6}, {.heads = 2, .window = 4, .shift = 2}, true,
-                     Tensor::of<float>({3}, {1.25f, 0.f, 2.f})),
+      window_attention_case("plain", {1, 8, 8, 12}, {.heads = 2, .window = 4}),
+      window_attention_case("shifted", {2, 8, 12, 10}, {.heads = 2, .window = 4, .shift = 2}),
+      window_attention_case("paper_heads", {1, 16, 8, 60}, {.heads = 2, .window = 8, .shift = 4}),
+      window_attention_case("one_window", {1, 4, 4, 6}, {.heads = 3, .window = 4, .shift = 2}),
+      window_attention_case("tiny", {1, 2, 2, 1}, {.heads = 1, .window = 1}),
+      window_attention_case("seven", {1, 7, 14, 5}, {.heads = 1, .window = 7, .shift = 3}),
+      window_attention_case("no_bias", {1, 4, 8, 6}, {.heads = 2, .window = 4}, false),
+      window_attention_case("sample_scale", {3, 4, 4, 6}, {.heads = 2, .window = 4, .shift = 2}, true,
+                            Tensor::of<float>({3}, {1.25f, 0.f, 2.f})),
+      attention_case("one", {1, 1, 1}, 1, {}),
+      attention_case("one_key", {2, 5, 12}, 1, {.heads = 3}),
+      attention_case("one_query", {1, 1, 16}, 19, {.heads = 2}),
+      attention_case("cross", {2, 13, 22}, 7, {.heads = 2}),
+      attention_case("cross/more_keys", {1, 3, 40}, 101, {}),
+      attention_case("causal", {2, 17, 15}, 17, {.heads = 3, .causal = true}),
+      attention_case("head_64", {1, 33, 128}, 77, {.heads = 2}),
+      attention_case("head_80", {1, 11, 80}, 37, {}),
+      // More rows than a block of any kernel has.
+      attention_case("blocks", {1, 211, 9}, 197, {}),
+      attention_case("blocks/causal", {1, 199, 8}, 199, {.causal = true}),
+      self_attention_case("packed", {2, 19, 30}, {.heads = 2}),
+      self_attention_case("packed/causal", {1, 23, 192}, {.causal = true}),
   };
   for (OpCase& c : cases) {
     if (c.name.starts_with("residual_window_attention")) c.gradient_tolerance = 2e-5;
@@ -229,16 +284,32 @@ std::vector<OpCase> large_cases() {
       conv_case("paper/up3", {1, 256, 256, 64}, {64, 3, 3, 64}, ConvOptions::same(3, 2), leaky_relu_activation(0.2)),
       conv_case("paper/hr", {1, 512, 512, 64}, {64, 3, 3, 64}, same, leaky_relu_activation(0.2)),
       conv_case("paper/last", {1, 512, 512, 64}, {3, 3, 3, 64}, same),
-      attention_case("paper/plain", tokens, {.heads = 6, .window = 8}),
-      attention_case("paper/shifted", tokens, {.heads = 6, .window = 8, .shift = 4}),
+      window_attention_case("paper/plain", tokens, {.heads = 6, .window = 8}),
+      window_attention_case("paper/shifted", tokens, {.heads = 6, .window = 8, .shift = 4}),
+      attention_case("unet/self", {1, 4096, 320}, 4096, {.heads = 5}),
+      attention_case("unet/cross", {1, 4096, 320}, 77, {.heads = 5}),
+      attention_case("unet/middle", {1, 64, 1280}, 64, {.heads = 20}),
+      attention_case("vae", {1, 4096, 512}, 4096, {}),
+      attention_case("text", {1, 77, 1024}, 77, {.heads = 16, .causal = true}),
       {.name = "layer_norm/paper",
        .inputs = {{tokens}, {{180}}, {{180}}},
        .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
+      group_norm_case("unet/64", {1, 64, 64, 320}, {.act = silu_activation}),
+      group_norm_case("unet/64/batch", {8, 64, 64, 320}, {.act = silu_activation}),
+      group_norm_case("unet/64/transformer", {1, 64, 64, 320}, {.eps = 1e-6}),
+      group_norm_case("unet/32", {1, 32, 32, 640}, {.act = silu_activation}),
+      group_norm_case("unet/16", {1, 16, 16, 2560}, {.act = silu_activation}),
+      group_norm_case("unet/8", {1, 8, 8, 1280}, {.act = silu_activation}),
+      group_norm_case("vae/512", {1, 512, 512, 128}, {.eps = 1e-6, .act = silu_activation}),
+      group_norm_case("vae/256", {1, 256, 256, 256}, {.eps = 1e-6, .act = silu_activation}),
+      group_norm_case("vae/64", {1, 64, 64, 512}, {.eps = 1e-6, .act = silu_activation}),
+      gated_case("unet/64", {1, 4096, 2560}, gelu_activation),
+      gated_case("unet/16", {1, 256, 10240}, gelu_activation),
       unary_case("upsample_nearest/paper", {1, 256, 256, 64}, [](const Tensor& x) { return upsample_nearest(x, 2); }),
       unary_case("pixel_unshuffle/paper", {1, 512, 512, 3}, [](const Tensor& x) { return pixel_unshuffle(x, 8); }),
       linear_case("demo/qkv", demo, 96),
       conv_case("demo/body", demo, {32, 3, 3, 32}, same, {}, true),
-      attention_case("demo/shifted", demo, {.heads = 4, .window = 8, .shift = 4}),
+      window_attention_case("demo/shifted", demo, {.heads = 4, .window = 8, .shift = 4}),
   };
   for (OpCase& c : cases) c.pitched = false;
   return cases;

@@ -31,7 +31,7 @@ struct OpCase {
 inline std::ostream& operator<<(std::ostream& out, const OpCase& c) { return out << c.name; }
 
 const std::vector<OpCase>& op_cases();     // small awkward shapes: 1, primes, no multiple of any tile
-const std::vector<OpCase>& bench_cases();  // the shapes of the paper's SwinIR at 512 x 512 and the demo's
+const std::vector<OpCase>& bench_cases();  // shapes of the paper's networks at 512 x 512 and of the demo's
 
 // The inputs of a case: the same numbers for every dtype, up to rounding.
 std::vector<Tensor> inputs_of(const OpCase& c, DType dtype);

@@ -84,10 +84,15 @@ TEST(Threads, ChangeNoBit) {
     return std::vector{n, u};
   });
   expect_same_for_any_threads("adamw", [&] {
-    const Tensor p = x.clone(), m = zeros_like(x), v = zeros_like(x);
-    for (int step = 1; step <= 3; ++step)
-      kernels::adamw_step.on({})(p, m, v, y, {.lr = 0.1, .weight_decay = 0.1, .step = step});
-    return std::vector{p, m, v};
+    const Tensor p = x.clone(), m = zeros_like(x), v = zeros_like(x), average = x.clone(),
+                 norm = Tensor::empty({1}, DType::f64);
+    const kernels::OptimizerTensors tensors{{p}, {m}, {v}, {y}, {average}};
+    for (int step = 1; step <= 3; ++step) {
+      kernels::gradient_norm.on({})(norm, tensors);
+      kernels::adamw.on({})(tensors, {.lr = 0.1, .weight_decay = 0.1, .step = step, .clip_norm = 1, .average_decay = 0.9},
+                            norm);
+    }
+    return std::vector{p, m, v, average, norm};
   });
 }
 

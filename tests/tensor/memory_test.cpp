@@ -159,5 +159,15 @@ TEST(Fill, FillsOnlyItsView) {
   }
 }
 
+TEST(Uploads, OnTheCpuBatchesStayWhatTheyAre) {
+  const std::unique_ptr<Uploads> uploads = kernels::uploads.on({})({});
+  const Tensor first = Tensor::full({2}, 1), second = Tensor::full({3}, 2);
+  uploads->begin({first}), uploads->begin({second, first});
+  EXPECT_THROW(uploads->begin({first}), BugError);
+  EXPECT_TRUE(uploads->take().at(0).same_storage(first));
+  EXPECT_TRUE(uploads->take().at(0).same_storage(second));
+  EXPECT_THROW(uploads->take(), BugError);
+}
+
 }  // namespace
 }  // namespace relume

@@ -73,13 +73,13 @@ class ToyTask : public TrainingTask {
     return {};
   }
   double last_wait_seconds() const override { return 0; }
-  double add_gradients(int64_t position, int64_t part, int64_t parts) override {
+  PartLoss add_gradients(int64_t position, int64_t part, int64_t parts) override {
     EXPECT_EQ(position, met.back());
     const int64_t samples = config_.train.batch_size / parts;
     const Tensor x = x_.slice(part * samples, (part + 1) * samples), y = y_.slice(part * samples, (part + 1) * samples);
     const Tensor loss = sum_squared_error(network_.conv(x), y);
     backward(loss);
-    return loss.item() / double(y_.numel());
+    return {loss.detach(), y_.numel()};
   }
   NamedTensors batch() const override { return {{"x", x_}}; }
   std::vector<Score> validate() override {

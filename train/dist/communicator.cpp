@@ -35,9 +35,9 @@ std::unique_ptr<Communicator> make_communicator([[maybe_unused]] const WatchdogO
 #ifdef RELUME_HAVE_MPI
   return make_mpi_communicator(options);
 #else
-  RELUME_CHECK(false, count,
-               " processes were started together, but this build has no MPI; install libopenmpi-dev and build again, "
-               "or start one process");
+  throw InputError(std::to_string(count) +
+                   " processes were started together, but this build has no MPI; install libopenmpi-dev and build again, or "
+                   "start one process");
 #endif
 }
 

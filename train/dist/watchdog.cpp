@@ -24,10 +24,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-int64_t now_ms() {
-  return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 constexpr size_t name_bytes = 64;
 
 // Where rank 0 listens, and a word that its visitors must know.
@@ -297,6 +293,10 @@ class Watchdog::Thread {
 Watchdog::Watchdog(int rank, int size, const WatchdogOptions& options, const Broadcast& broadcast)
     : thread_(std::make_unique<Thread>(rank, size, options, broadcast, activity_)) {}
 Watchdog::~Watchdog() = default;
+
+int64_t Watchdog::now_ms() {
+  return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 Watchdog::Collective::Collective(Watchdog& watchdog, const char* name) : watchdog_(watchdog) {
   watchdog_.activity_.name = name;

@@ -42,6 +42,8 @@ class Watchdog {
     std::atomic<int64_t> waiting_since{0};  // milliseconds of a steady clock; 0: in none
     std::atomic<const char*> name{""};
   };
+  Activity& activity() { return activity_; }  // for operations that no Collective stands around
+  static int64_t now_ms();                    // of the clock of Activity
 
  private:
   class Thread;

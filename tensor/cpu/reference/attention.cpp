@@ -169,4 +169,83 @@ void residual_window_attention_backward(const ResidualWindowAttentionGradients& 
           dx.data<double>()[row * dx.pitch() + c] + dy.data<double>()[row * dy.pitch() + c];
 }
 
+// ---- Over whole sequences
+// -----------------------------------------------------------------------------------------------------
+
+namespace {
+
+using kernels::AttentionGradients, kernels::AttentionOptions;
+
+// Element d of row i of one sample and head, in a tensor [N, L, heads * width].
+struct HeadView {
+  HeadView(const Tensor& t, int64_t sample, int64_t head, int heads)
+      : data(t ? t.data<double>() + sample * t.shape(1) * t.pitch() + head * (t.shape(2) / heads) : nullptr),
+        pitch(t ? t.pitch() : 0),
+        rows(t ? t.shape(1) : 0),
+        width(t ? t.shape(2) / heads : 0) {}
+  double& operator()(int64_t i, int64_t d) const { return data[i * pitch + d]; }
+  explicit operator bool() const { return data != nullptr; }
+  double* data;
+  int64_t pitch, rows, width;
+};
+
+double dot(const HeadView& a, int64_t i, const HeadView& b, int64_t j) {
+  double sum = 0;
+  for (int64_t d = 0; d < a.width; ++d) sum += a(i, d) * b(j, d);
+  return sum;
+}
+
+// Calls f(sample, head) for all heads of all samples.
+template <class F> void for_each_head(const Tensor& q, int heads, F&& f) {
+  for (int64_t sample = 0; sample < q.shape(0); ++sample)
+    for (int64_t head = 0; head < heads; ++head) f(sample, head);
+}
+
+int64_t visible_keys(int64_t query, int64_t keys, const AttentionOptions& o) { return o.causal ? query + 1 : keys; }
+
+}  // namespace
+
+void attention_forward(const Tensor& y, const Tensor& lse, const Tensor& q, const Tensor& k, const Tensor& v,
+                       const AttentionOptions& o) {
+  for_each_head(q, o.heads, [&](int64_t sample, int64_t head) {
+    const auto view = [&](const Tensor& t) { return HeadView(t, sample, head, o.heads); };
+    const HeadView queries = view(q), keys = view(k), values = view(v), out = view(y), denominators = view(lse);
+    for (int64_t i = 0; i < queries.rows; ++i) {
+      std::vector<double> p(size_t(visible_keys(i, keys.rows, o)));
+      double top = -std::numeric_limits<double>::infinity(), sum = 0;
+      for (size_t j = 0; j < p.size(); ++j) top = std::max(top, p[j] = o.scale * dot(queries, i, keys, int64_t(j)));
+      for (double& s : p) sum += s = std::exp(s - top);
+      for (int64_t d = 0; d < out.width; ++d) {
+        double value = 0;
+        for (size_t j = 0; j < p.size(); ++j) value += p[j] * values(int64_t(j), d);
+        out(i, d) = value / sum;
+      }
+      if (denominators) denominators(i, 0) = top + std::log(sum);
+    }
+  });
+}
+
+void attention_backward(const AttentionGradients& g, const Tensor& dy, const Tensor& y, const Tensor& lse, const Tensor& q,
+                        const Tensor& k, const Tensor& v, const AttentionOptions& o) {
+  for_each_head(q, o.heads, [&](int64_t sample, int64_t head) {
+    const auto view = [&](const Tensor& t) { return HeadView(t, sample, head, o.heads); };
+    const HeadView queries = view(q), keys = view(k), values = view(v), out = view(y), dout = view(dy),
+                   denominators = view(lse), dq = view(g.dq), dk = view(g.dk), dv = view(g.dv);
+    for (const HeadView& gradient : {dq, dk, dv})
+      for (int64_t i = 0; i < gradient.rows; ++i) std::fill_n(&gradient(i, 0), gradient.width, 0.0);
+    for (int64_t i = 0; i < queries.rows; ++i) {
+      const double mean = dot(dout, i, out, i);  // sum over j of p_ij * dp_ij
+      for (int64_t j = 0; j < visible_keys(i, keys.rows, o); ++j) {
+        const double p = std::exp(o.scale * dot(queries, i, keys, j) - denominators(i, 0));
+        const double ds = p * (dot(dout, i, values, j) - mean);
+        for (int64_t d = 0; d < queries.width; ++d) {
+          if (dq) dq(i, d) += o.scale * ds * keys(j, d);
+          if (dk) dk(j, d) += o.scale * ds * queries(i, d);
+          if (dv) dv(j, d) += p * dout(i, d);
+        }
+      }
+    }
+  });
+}
+
 }  // namespace relume::cpu::reference

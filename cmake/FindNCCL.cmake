@@ -1,0 +1,13 @@
+# NCCL as NCCL::nccl, its headers alone as NCCL::headers: beside the CUDA toolkit, in the system's folders or in NCCL_ROOT.
+find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+find_library(NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR})
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(NCCL REQUIRED_VARS NCCL_LIBRARY NCCL_INCLUDE_DIR)
+mark_as_advanced(NCCL_INCLUDE_DIR NCCL_LIBRARY)
+if(NCCL_FOUND AND NOT TARGET NCCL::nccl)
+  add_library(NCCL::headers INTERFACE IMPORTED)
+  target_include_directories(NCCL::headers INTERFACE ${NCCL_INCLUDE_DIR})
+  add_library(NCCL::nccl UNKNOWN IMPORTED)
+  set_target_properties(NCCL::nccl PROPERTIES IMPORTED_LOCATION ${NCCL_LIBRARY})
+  target_link_libraries(NCCL::nccl INTERFACE NCCL::headers)
+endif()
