@@ -3,6 +3,7 @@
 
 #include <new>
 
+#include "base/machine.h"
 #include "tensor/core/storage.h"
 
 namespace relume::fuzz {
@@ -22,6 +23,7 @@ class PlainAllocator final : public Allocator {
   int64_t peak_bytes(MemoryUse use) const override { return counts_.peak(use); }
   void reset_peak() override { counts_.reset_peaks(); }
   void trim() override {}
+  int64_t free_bytes() const override { return memory().usable; }
   int64_t most_held(int64_t peak) const override { return peak; }
 
  private:
@@ -31,7 +33,7 @@ class PlainAllocator final : public Allocator {
 // To be called once, before the first tensor.
 inline void use_plain_memory() {
   static PlainAllocator plain;
-  set_allocator(DeviceKind::cpu, &plain);
+  set_allocator({}, &plain);
 }
 
 }  // namespace relume::fuzz
