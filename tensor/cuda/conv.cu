@@ -2,6 +2,7 @@
 // kernels of our own.
 #include "tensor/kernels/conv.h"
 
+#include "tensor/core/float_products.h"
 #include "tensor/cuda/cudnn_conv.h"
 #include "tensor/cuda/families.h"
 #include "tensor/cuda/loops.h"
@@ -41,7 +42,8 @@ void convolve(ConvPass pass, const Tensor& x, const Tensor& w, const Tensor& y, 
                       .stride = {o.stride, o.stride},
                       .before = {o.top, o.left},
                       .after = {o.bottom, o.right},
-                      .bias_alignment = bias ? alignment_of(bias.raw()) : 0};
+                      .bias_alignment = bias ? alignment_of(bias.raw()) : 0,
+                      .tf32 = x.dtype() == DType::f32 && float_products() == FloatProducts::tf32};
   try {
     run(c, x.device(), {x.raw(), w.raw(), y.raw(), bias ? bias.raw() : nullptr});
   } catch (Error& e) {
