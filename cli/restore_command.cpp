@@ -16,6 +16,7 @@ namespace {
 struct RestoreArguments {
   RestoreOptions options;
   std::string tile = "auto", memory, device = "auto", precision = "f32";
+  bool tune = false;
   bool overwrite = false, skip_existing = false;
 };
 
@@ -95,6 +96,7 @@ TileMode tile_mode(const std::string& text, int64_t& tile) {
 void run(RestoreArguments& a) {
   RestoreOptions& o = a.options;
   o.device = chosen_device(a.device);
+  if (a.tune) tune_products(o.device);
   o.precision = precision_of("--precision", a.precision, o.device);
   o.mode = tile_mode(a.tile, o.tile);
   if (!a.memory.empty()) o.memory = parse_bytes(a.memory, "--memory");
@@ -119,6 +121,7 @@ void add_restore(CLI::App& app) {
   add_size_options(*command, *a);
   add_tile_options(*command, *a);
   add_device_option(*command, a->device);
+  add_tune_option(*command, a->tune);
   command
       ->add_option(
           "--precision", a->precision,
