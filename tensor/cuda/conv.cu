@@ -2,7 +2,6 @@
 // kernels of our own.
 #include "tensor/kernels/conv.h"
 
-#include "tensor/core/float_products.h"
 #include "tensor/cuda/cudnn_conv.h"
 #include "tensor/cuda/families.h"
 #include "tensor/cuda/loops.h"
@@ -43,7 +42,7 @@ void convolve(ConvPass pass, const Tensor& x, const Tensor& w, const Tensor& y, 
                       .before = {o.top, o.left},
                       .after = {o.bottom, o.right},
                       .bias_alignment = bias ? alignment_of(bias.raw()) : 0,
-                      .tf32 = x.dtype() == DType::f32 && float_products() == FloatProducts::tf32};
+                      .tf32 = rounds_to_tf32(x.dtype())};
   try {
     run(c, x.device(), {x.raw(), w.raw(), y.raw(), bias ? bias.raw() : nullptr});
   } catch (Error& e) {

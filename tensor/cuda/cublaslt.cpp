@@ -9,7 +9,6 @@
 #include <optional>
 #include <vector>
 
-#include "tensor/core/float_products.h"
 #include "tensor/cuda/context.h"
 #include "tensor/cuda/matmul_tuning.h"
 
@@ -277,7 +276,7 @@ void multiply(const char* name, const Tensor& out, const Factor& left, const Fac
                 .out_type = out.dtype(),
                 .left_transposed = left.transposed,
                 .right_transposed = right.transposed,
-                .tf32 = l.dtype() == DType::f32 && float_products() == FloatProducts::tf32};
+                .tf32 = rounds_to_tf32(l.dtype())};
   RELUME_BUG(
       rows_of(left) == key.rows && columns_of(right) == key.columns && rows_of(right) == key.depth && r.dtype() == key.type,
       name, ": ", out, " from ", l, " and ", r);

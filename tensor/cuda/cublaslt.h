@@ -19,11 +19,10 @@ struct Factor {
 };
 inline Factor transposed(const Tensor& t) { return {t, true}; }
 
-// out = left right + bias + added, accumulated in f32; factors in f32 are rounded where float_products() lets them. The factors
-// are of one type, f32, f16 or bf16; out is of
-// that type or f32. Undefined or: bias, one number per column, of out's type; added, like out, may be out itself. The same bits
-// in every run: an algorithm is chosen once for every kind of product, and none that adds the parts of a sum in the result
-// itself is allowed (matmul_tuning.h says what timing means for this).
+// out = left right + bias + added, accumulated in f32; factors in f32 are rounded where rounds_to_tf32() says so. The factors
+// are of one type, f32, f16 or bf16; out is of that type or f32. Undefined or: bias, one number per column, of out's type;
+// added, like out, may be out itself. The same bits in every run: an algorithm is chosen once for every kind of product, and
+// none that adds the parts of a sum in the result itself is allowed (matmul_tuning.h says what timing means for this).
 void multiply(const char* name, const Tensor& out, const Factor& left, const Factor& right, const Tensor& bias = {},
               const Tensor& added = {});
 
