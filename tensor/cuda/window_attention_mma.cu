@@ -30,8 +30,9 @@ struct Place {
 // f(number i of tile t, its row, its column).
 template <class F> static __device__ void for_scores(const Place& place, F&& f) {
   RELUME_UNROLL
-  for (int t = 0; t < most_tokens / 8; ++t) RELUME_UNROLL
-  for (int i = 0; i < 4; ++i) f(t, i, place.row(i), place.column(t, i));
+  for (int t = 0; t < most_tokens / 8; ++t)
+    RELUME_UNROLL
+    for (int i = 0; i < 4; ++i) f(t, i, place.row(i), place.column(t, i));
 }
 
 // Over the lanes that share a row.
@@ -92,8 +93,9 @@ static __device__ void store_rows(Rows<T> to, int first, const Windows& w, const
 template <class T, int depth, int tiles, class A, class B>
 static __device__ void product(float (&sums)[tiles][4], A&& load_a, B&& load_b) {
   RELUME_UNROLL
-  for (int t = 0; t < tiles; ++t) RELUME_UNROLL
-  for (int i = 0; i < 4; ++i) sums[t][i] = 0;
+  for (int t = 0; t < tiles; ++t)
+    RELUME_UNROLL
+    for (int i = 0; i < 4; ++i) sums[t][i] = 0;
   RELUME_UNROLL
   for (int k = 0; k < depth; k += 16) {
     uint32_t x[4];
@@ -161,10 +163,11 @@ template <class T> static __device__ void product_over_queries(Sums& sums, const
 template <class T> static __device__ void write_scores(T* to, const Scores& scores) {
   const Place place;
   RELUME_UNROLL
-  for (int t = 0; t < most_tokens / 8; ++t) RELUME_UNROLL
-  for (int i = 0; i < 4; i += 2)
-    *reinterpret_cast<uint32_t*>(to + place.row(i) * score_pitch + place.column(t, 0)) =
-        pair_of<T>(scores[t][i], scores[t][i + 1]);
+  for (int t = 0; t < most_tokens / 8; ++t)
+    RELUME_UNROLL
+    for (int i = 0; i < 4; i += 2)
+      *reinterpret_cast<uint32_t*>(to + place.row(i) * score_pitch + place.column(t, 0)) =
+          pair_of<T>(scores[t][i], scores[t][i + 1]);
 }
 
 // ---- Forward ----------------------------------------------------------------------------------------------------------------
