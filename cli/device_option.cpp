@@ -4,8 +4,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/error.h"
 #include "base/text.h"
 #include "tensor/backends.h"
+#include "tensor/kernels/matmul.h"
 
 namespace relume {
 
@@ -26,6 +28,19 @@ Device chosen_device(const std::string& text) {
     fmt::print(stderr, "computing on cuda:{}, {}, {}\n", device.index, gpu.name, human_bytes(double(gpu.memory)));
   }
   return device;
+}
+
+void add_tune_option(CLI::App& command, bool& tune) {
+  command.add_flag("--tune", tune,
+                   "On a GPU: time the algorithms for each kind of matrix product at its first use, and take the fastest; what "
+                   "was found is kept in files for later runs. Another algorithm may give other last bits");
+}
+
+void tune_products(Device device) {
+  RELUME_CHECK(device.kind != DeviceKind::cpu,
+               "--tune is for GPUs; the processor has one way to compute a product (relume doctor says why a GPU is not used)");
+  fmt::print(stderr, "matrix products are timed at their first use; results in {}\n",
+             kernels::tune_products.on(device)(device).string());
 }
 
 }  // namespace relume

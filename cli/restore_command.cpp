@@ -16,6 +16,7 @@ namespace {
 struct RestoreArguments {
   RestoreOptions options;
   std::string tile = "auto", memory, device = "auto", precision = "f32";
+  bool tune = false;
   bool overwrite = false, skip_existing = false;
 };
 
@@ -95,7 +96,8 @@ TileMode tile_mode(const std::string& text, int64_t& tile) {
 void run(RestoreArguments& a) {
   RestoreOptions& o = a.options;
   o.device = chosen_device(a.device);
-  o.compute = compute_type("--precision", a.precision, o.device);
+  if (a.tune) tune_products(o.device);
+  o.precision = precision_of("--precision", a.precision, o.device);
   o.mode = tile_mode(a.tile, o.tile);
   if (!a.memory.empty()) o.memory = parse_bytes(a.memory, "--memory");
   if (o.weights.empty()) {
@@ -119,11 +121,13 @@ void add_restore(CLI::App& app) {
   add_size_options(*command, *a);
   add_tile_options(*command, *a);
   add_device_option(*command, a->device);
+  add_tune_option(*command, a->tune);
   command
-      ->add_option("--precision", a->precision,
-                   "Type the network computes in. bf16 and f16, on a GPU, are faster and need less memory; pictures may change "
-                   "by a level or two of 255")
-      ->type_name("f32|bf16|f16")
+      ->add_option(
+          "--precision", a->precision,
+          "Type the network computes in. On a GPU tf32, f32 with rounded products, is faster, and bf16 and f16 more so, "
+          "in less memory; pictures may change by a level or two of 255")
+      ->type_name("f32|tf32|bf16|f16")
       ->capture_default_str();
   command->add_flag("--dry-run", a->options.dry_run,
                     "Print the plan, with sizes, tiles, memory and time of each picture, and stop");

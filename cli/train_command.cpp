@@ -16,6 +16,7 @@ struct TrainArguments {
   std::string recipe;
   std::string resume = "none", device = "auto";
   std::vector<std::string> overrides;
+  bool tune = false;
 };
 
 // The configuration, its degradation replaced by --recipe; overrides of the degradation then change that recipe.
@@ -53,6 +54,7 @@ void add_train(CLI::App& app) {
       ->type_name("auto|none|FILE")
       ->capture_default_str();
   add_device_option(*command, arguments->device);
+  add_tune_option(*command, arguments->tune);
   command->footer(
       "Examples:\n"
       "  relume train configs/mini/stage1.yaml data.pictures=photos output=out/first train.steps=2000\n"
@@ -61,7 +63,10 @@ void add_train(CLI::App& app) {
       "The second continues the first wherever it ended: an interrupt, a crash, a time limit.\n\nKeys:\n" +
       describe<Stage1Config>());
   command->callback([arguments] {
-    const TrainingResult result = train_stage1(config_of(*arguments), arguments->resume, chosen_device(arguments->device));
+    const Stage1Config config = config_of(*arguments);
+    const Device device = chosen_device(arguments->device);
+    if (arguments->tune) tune_products(device);
+    const TrainingResult result = train_stage1(config, arguments->resume, device);
     if (!result.finished) {
       std::cout << "stopped at the time limit after step " << result.steps << "; go on with --resume auto" << std::endl;
       return;

@@ -3,6 +3,7 @@
 #include "autograd/resample.h"
 #include "data/convert.h"
 #include "data/resize.h"
+#include "tensor/kernels/memory.h"
 
 namespace relume {
 namespace {
@@ -36,11 +37,15 @@ Tensor clean_tiled(const Cleaner& cleaner, const Tensor& lq, const CleanOptions&
 
 Cleaner cleaner_of(const SwinIR& network) {
   const SwinIRConfig& c = network.config();
-  return {.network = [&network](const Tensor& x) { return network(x.to(network.device())).to(Device{}); },
+  const Device device = network.device();
+  // Tiles, and pictures of one folder, often have one shape.
+  const std::shared_ptr<RepeatedFunction> repeated =
+      kernels::repeated.on(device)(device, [&network](const Tensor& x) { return network(x); });
+  return {.network = [repeated](const Tensor& x) { return (*repeated)(x); },
           .multiple = network.padding_multiple(),
           .scale = network.output_scale(),
           .only_side = c.ape ? c.img_size / c.patch_size * (c.unshuffle ? c.sf : c.outer_unshuffle) : 0,
-          .device = network.device()};
+          .device = device};
 }
 
 Tensor clean(const Cleaner& cleaner, const Tensor& lq, const CleanOptions& options) {

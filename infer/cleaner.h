@@ -10,7 +10,8 @@ namespace relume {
 
 // A network of stage one as the pipeline sees it: f32 [N, H, W, 3] in [0, 1], H and W multiples of `multiple`, to
 // [N, H * scale, W * scale, 3], not clamped; both on the CPU, wherever it computes. It refers to the network that it was made
-// from, which must live as long.
+// from, which must live as long and stay as it is. On a GPU it is for one thread, and keeps the memory it worked in while one
+// shape comes again and again (kernels::repeated).
 struct Cleaner {
   std::function<Tensor(const Tensor&)> network;
   int64_t multiple = 1, scale = 1;

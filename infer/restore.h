@@ -6,6 +6,7 @@
 #include "data/picture.h"
 #include "data/picture_jobs.h"
 #include "infer/plan.h"
+#include "layers/precision.h"
 #include "models/swinir.h"
 
 namespace relume {
@@ -34,7 +35,7 @@ struct RestoreOptions {
   TileMode mode = TileMode::automatic;
   int64_t tile = 0, overlap = -1;  // as PlanOptions has them
   Device device = {};              // where the network computes
-  DType compute = DType::f32;      // and in what type; 16 bits on a GPU alone
+  Precision precision = {};        // and how; all but f32 on a GPU alone
   int64_t memory = 0;              // bytes that the process may hold, on a GPU those of its memory; 0: three quarters of what
                                    // it can have
   bool dry_run = false;            // the plan alone

@@ -70,8 +70,9 @@ class RestoreRun {
       : options_(options), jobs_(picture_jobs(options.input, options.output, options.existing)) {}
 
   RestoreCounts run() {
+    const FloatProductsScope products(options_.precision.products);
     network_ = load_swinir(options_.weights, options_.config, options_.device);
-    network_->set_compute_type(options_.compute);
+    network_->set_compute_type(options_.precision.type);
     cleaner_ = cleaner_of(*network_);
     make_plan();
     print_plan();

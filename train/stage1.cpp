@@ -30,6 +30,8 @@ class Stage1Task : public TrainingTask {
  public:
   Stage1Task(const Stage1Config& config, Device device)
       : config_(config),
+        precision_(precision_of("train.precision", config.train.precision, device)),
+        products_(precision_.products),
         validation_(validation_pairs(config)),
         network_(config.model, device),
         uploads_(kernels::uploads.on(device)(device)) {
@@ -37,7 +39,7 @@ class Stage1Task : public TrainingTask {
       network_.initialise(uint64_t(config.seed));
     else
       load_strict(network_, *open_checkpoint(config.weights).tensors);
-    network_.set_compute_type(compute_type("train.precision", config.train.precision, device));
+    network_.set_compute_type(precision_.type);
     network_.set_activation_checkpointing(config.train.activation_checkpointing);
   }
 
@@ -128,6 +130,8 @@ class Stage1Task : public TrainingTask {
   }
 
   Stage1Config config_;
+  Precision precision_;
+  FloatProductsScope products_;  // as long as this thread trains
   std::vector<Degraded> validation_;
   SwinIR network_;
   std::unique_ptr<Uploads> uploads_;

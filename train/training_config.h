@@ -54,8 +54,9 @@ struct TrainingConfig {
       "keep a running average of the weights, which validation and saved weights use; 0: none, usual: 0.999");
     v("activation_checkpointing", activation_checkpointing,
       "recompute each group in the backward pass: less memory, more time");
-    v("precision", precision, OneOf{{"f32", "bf16"}},
-      "type the network computes in; bf16, on a GPU, is faster and needs less memory; weights and optimiser stay in f32");
+    v("precision", precision, OneOf{{"f32", "tf32", "bf16"}},
+      "type the network computes in; on a GPU tf32, f32 with rounded products, is faster, and bf16 more so, in less memory; "
+      "weights and optimiser stay in f32");
     v("time_limit", time_limit, Range{0, 1e9},
       "seconds after which the state is saved and the run ends, to be resumed; 0: none");
     v("time_budget", time_budget, Range{0, 1e9},

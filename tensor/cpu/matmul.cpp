@@ -300,6 +300,8 @@ void residual_mlp_backward(const ResidualMlpGradients& g, const Tensor& dy, cons
   for (const WidenedOutput* out : {&dx, &dnw, &dnb, &dw1, &db1, &dw2, &db2}) out->store();
 }
 
+std::filesystem::path tune_products(Device) { return {}; }
+
 }  // namespace
 
 void register_matmul_kernels() {
@@ -307,6 +309,7 @@ void register_matmul_kernels() {
   kernels::linear_backward.set(DeviceKind::cpu, linear_backward);
   kernels::residual_mlp_forward.set(DeviceKind::cpu, residual_mlp_forward);
   kernels::residual_mlp_backward.set(DeviceKind::cpu, residual_mlp_backward);
+  kernels::tune_products.set(DeviceKind::cpu, tune_products);
 }
 
 }  // namespace relume::cpu

@@ -64,6 +64,19 @@ class HostUploads final : public Uploads {
 
 std::unique_ptr<Uploads> uploads(Device) { return std::make_unique<HostUploads>(); }
 
+class PlainFunction final : public RepeatedFunction {
+ public:
+  explicit PlainFunction(Function f) : f_(std::move(f)) {}
+  Tensor operator()(const Tensor& x) override { return f_(x); }
+
+ private:
+  Function f_;
+};
+
+std::unique_ptr<RepeatedFunction> repeated(Device, RepeatedFunction::Function f) {
+  return std::make_unique<PlainFunction>(std::move(f));
+}
+
 }  // namespace
 
 void register_memory_kernels() {
@@ -71,6 +84,7 @@ void register_memory_kernels() {
   kernels::fill.set(DeviceKind::cpu, fill);
   kernels::transfer.set(DeviceKind::cpu, copy);
   kernels::uploads.set(DeviceKind::cpu, uploads);
+  kernels::repeated.set(DeviceKind::cpu, repeated);
 }
 
 }  // namespace relume::cpu

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "tensor/core/float_products.h"
 
 namespace relume::cuda {
 namespace {
@@ -42,6 +43,8 @@ size_t shared_bytes_per_block(Device device) {
   check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device.index), "cudaDeviceGetAttribute");
   return size_t(bytes);
 }
+
+bool rounds_to_tf32(DType type) { return type == DType::f32 && float_products() == FloatProducts::tf32; }
 
 void wait_for(cudaStream_t s) {
   refuse_capture(s, "waiting for the device");

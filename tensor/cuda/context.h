@@ -16,6 +16,10 @@ int multiprocessors(Device device);
 // Bytes of shared memory that a block may ask for.
 size_t shared_bytes_per_block(Device device);
 
+// Whether the libraries may round numbers of this type to TF32 before they multiply them: floats, where the thread lets them
+// (tensor/core/float_products.h).
+bool rounds_to_tf32(DType type);
+
 // Throws an Error that names the call and what CUDA says.
 void check(cudaError_t result, const char* call);
 

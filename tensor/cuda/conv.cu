@@ -41,7 +41,8 @@ void convolve(ConvPass pass, const Tensor& x, const Tensor& w, const Tensor& y, 
                       .stride = {o.stride, o.stride},
                       .before = {o.top, o.left},
                       .after = {o.bottom, o.right},
-                      .bias_alignment = bias ? alignment_of(bias.raw()) : 0};
+                      .bias_alignment = bias ? alignment_of(bias.raw()) : 0,
+                      .tf32 = rounds_to_tf32(x.dtype())};
   try {
     run(c, x.device(), {x.raw(), w.raw(), y.raw(), bias ? bias.raw() : nullptr});
   } catch (Error& e) {

@@ -26,7 +26,7 @@ struct Key {
   int64_t out_pitch, left_pitch, right_pitch, added_pitch;
   size_t out_alignment, left_alignment, right_alignment, added_alignment, bias_alignment;
   DType type, out_type;
-  bool left_transposed, right_transposed;
+  bool left_transposed, right_transposed, tf32;
   auto operator<=>(const Key&) const = default;
 };
 
@@ -79,7 +79,7 @@ int64_t columns_of(const Factor& f) { return f.transposed ? f.tensor.rows() : f.
 
 std::string text_of(const char* name, const Key& k) {
   return detail::concat(name, ": the product [", k.rows, ", ", k.depth, "] x [", k.depth, ", ", k.columns, "] of ", k.type,
-                        " in ", k.out_type);
+                        " in ", k.out_type, k.tf32 ? ", in TF32" : "");
 }
 
 template <class T> void set(const MatmulPreference& preference, cublasLtMatmulPreferenceAttributes_t attribute, T value) {
@@ -207,7 +207,7 @@ std::string description(const Key& k) {
   return detail::concat(k.rows, "x", k.depth, "x", k.columns, " pitches ", k.left_pitch, " ", k.right_pitch, " ", k.added_pitch,
                         " ", k.out_pitch, " alignments ", k.left_alignment, " ", k.right_alignment, " ", k.added_alignment, " ",
                         k.bias_alignment, " ", k.out_alignment, k.left_transposed ? " left^T" : "",
-                        k.right_transposed ? " right^T" : "", " to ", k.out_type);
+                        k.right_transposed ? " right^T" : "", k.tf32 ? " tf32" : "", " to ", k.out_type);
 }
 
 TunedAlgorithms& tuned_file(DeviceState& state, Device device, DType type, const std::filesystem::path& folder) {
@@ -275,12 +275,13 @@ void multiply(const char* name, const Tensor& out, const Factor& left, const Fac
                 .type = l.dtype(),
                 .out_type = out.dtype(),
                 .left_transposed = left.transposed,
-                .right_transposed = right.transposed};
+                .right_transposed = right.transposed,
+                .tf32 = rounds_to_tf32(l.dtype())};
   RELUME_BUG(
       rows_of(left) == key.rows && columns_of(right) == key.columns && rows_of(right) == key.depth && r.dtype() == key.type,
       name, ": ", out, " from ", l, " and ", r);
-  const Descriptors use{matmul_operation(right.transposed, left.transposed, bias ? bias.raw() : nullptr), layout_of(r),
-                        layout_of(l), layout_of(c), layout_of(out)};
+  const Descriptors use{matmul_operation(right.transposed, left.transposed, bias ? bias.raw() : nullptr, key.tf32),
+                        layout_of(r), layout_of(l), layout_of(c), layout_of(out)};
   const Product product{use, r.raw(), l.raw(), c.raw(), out.raw(), added ? 1.f : 0.f};
   DeviceState& state = state_of(out.device());
   const cublasStatus_t status = product.run(state.handle, algorithm_for(name, state, key, product, out), out.device());
@@ -303,9 +304,10 @@ MatrixLayout matrix_layout(DType type, int64_t rows, int64_t columns, int64_t pi
   return MatrixLayout(created);
 }
 
-MatmulOperation matmul_operation(bool transpose_a, bool transpose_b, const void* bias) {
+MatmulOperation matmul_operation(bool transpose_a, bool transpose_b, const void* bias, bool tf32) {
   cublasLtMatmulDesc_t created = nullptr;
-  check(cublasLtMatmulDescCreate(&created, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
+  const cublasComputeType_t compute = tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  check(cublasLtMatmulDescCreate(&created, compute, CUDA_R_32F), "cublasLtMatmulDescCreate");
   MatmulOperation operation(created);
   set(operation, CUBLASLT_MATMUL_DESC_TRANSA, transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(operation, CUBLASLT_MATMUL_DESC_TRANSB, transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);

@@ -19,10 +19,10 @@ struct Factor {
 };
 inline Factor transposed(const Tensor& t) { return {t, true}; }
 
-// out = left right + bias + added, accumulated in f32 (never in TF32). The factors are of one type, f32, f16 or bf16; out is of
-// that type or f32. Undefined or: bias, one number per column, of out's type; added, like out, may be out itself. The same bits
-// in every run: an algorithm is chosen once for every kind of product, and none that adds the parts of a sum in the result
-// itself is allowed (matmul_tuning.h says what timing means for this).
+// out = left right + bias + added, accumulated in f32; factors in f32 are rounded where rounds_to_tf32() says so. The factors
+// are of one type, f32, f16 or bf16; out is of that type or f32. Undefined or: bias, one number per column, of out's type;
+// added, like out, may be out itself. The same bits in every run: an algorithm is chosen once for every kind of product, and
+// none that adds the parts of a sum in the result itself is allowed (matmul_tuning.h says what timing means for this).
 void multiply(const char* name, const Tensor& out, const Factor& left, const Factor& right, const Tensor& bias = {},
               const Tensor& added = {});
 
@@ -45,7 +45,7 @@ using MatmulPreference = std::unique_ptr<cublasLtMatmulPreferenceOpaque_t, Destr
 cublasLtHandle_t cublaslt_handle(Device device);
 // Of rows that are `pitch` elements apart.
 MatrixLayout matrix_layout(DType type, int64_t rows, int64_t columns, int64_t pitch);
-// a and b are the library's; a null bias is none.
-MatmulOperation matmul_operation(bool transpose_a, bool transpose_b, const void* bias);
+// a and b are the library's; a null bias is none. tf32: floats may be rounded to it.
+MatmulOperation matmul_operation(bool transpose_a, bool transpose_b, const void* bias, bool tf32 = false);
 
 }  // namespace relume::cuda

@@ -93,7 +93,7 @@ Plan plan_of(const Convolution& c, const PlanTarget& target) {
     operations.push_back(convolution_operation(c, sum));
     operations.push_back(add_operation(y, sum, tensor_descriptor(bias_id, c.type, bias)));
   }
-  return Plan(target, operations, c.type == CUDNN_DATA_FLOAT);
+  return Plan(target, operations, c.type == CUDNN_DATA_FLOAT && !c.tf32);
 }
 
 void run(const Convolution& c, Device device, const ConvPointers& pointers) {

@@ -22,6 +22,7 @@ struct Convolution {
   GraphTensor x, w, y;                           // or their gradients
   std::array<int64_t, 2> stride, before, after;  // zero padding before and after; rows, columns
   int64_t bias_alignment = 0;                    // of the bias that forward adds; 0: none
+  bool tf32 = false;                             // whether engines may round floats to it
 };
 
 // Where the tensors of a Convolution lie; the pass says which of them is written.

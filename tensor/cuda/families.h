@@ -6,6 +6,7 @@ namespace relume::cuda {
 
 void register_memory_kernels();
 void register_upload_kernels();
+void register_captured_calls();
 void register_elementwise_kernels();
 void register_reduce_kernels();
 void register_norm_kernels();

@@ -5,6 +5,7 @@
 
 #include "tensor/cuda/cublaslt.h"
 #include "tensor/cuda/families.h"
+#include "tensor/cuda/matmul_tuning.h"
 #include "tensor/cuda/norm.h"
 #include "tensor/cuda/row_sums.h"
 #include "tensor/kernels/elementwise.h"
@@ -223,6 +224,13 @@ void residual_mlp_backward(const ResidualMlpGradients& g, const Tensor& dy, cons
   visit_float(name, x, [&]<class T>() { mlp_gradients<T>(name, g, dy, x, m); });
 }
 
+std::filesystem::path tune_products(Device) {
+  const std::filesystem::path folder = default_tuning_folder();
+  RELUME_CHECK(!folder.empty(), "tuning: there is no folder for the results; set HOME or XDG_CACHE_HOME");
+  set_matmul_tuning({.candidates = 8, .folder = folder});
+  return folder;
+}
+
 }  // namespace
 
 void register_matmul_kernels() {
@@ -230,6 +238,7 @@ void register_matmul_kernels() {
   kernels::linear_backward.set(DeviceKind::cuda, linear_backward);
   kernels::residual_mlp_forward.set(DeviceKind::cuda, residual_mlp_forward);
   kernels::residual_mlp_backward.set(DeviceKind::cuda, residual_mlp_backward);
+  kernels::tune_products.set(DeviceKind::cuda, tune_products);
 }
 
 }  // namespace relume::cuda

@@ -9,6 +9,7 @@ void register_cuda_kernels() {
   cuda::register_allocators();
   cuda::register_memory_kernels();
   cuda::register_upload_kernels();
+  cuda::register_captured_calls();
   cuda::register_elementwise_kernels();
   cuda::register_reduce_kernels();
   cuda::register_attention_kernels();

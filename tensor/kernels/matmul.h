@@ -2,6 +2,8 @@
 // once per version of its storage.
 #pragma once
 
+#include <filesystem>
+
 #include "tensor/core/kernel.h"
 #include "tensor/core/tensor.h"
 #include "tensor/scalar/activation.h"
@@ -57,8 +59,13 @@ struct ResidualMlpGradients {
 inline Kernel<void(const ResidualMlpGradients& gradients, const Tensor& dy, const Tensor& x, const ResidualMlp& mlp)>
     residual_mlp_backward{"residual_mlp_backward"};
 
+// Products on the device take the fastest of its library's algorithms from here on: each kind of product is timed at its first
+// use, unless an earlier process has kept the result. Gives the folder of the results; empty where there is nothing to choose
+// (the CPU).
+inline Kernel<std::filesystem::path(Device device)> tune_products{"tune_products"};
+
 template <class F> void for_each_matmul_slot(F&& f) {
-  f(linear_forward), f(linear_backward), f(residual_mlp_forward), f(residual_mlp_backward);
+  f(linear_forward), f(linear_backward), f(residual_mlp_forward), f(residual_mlp_backward), f(tune_products);
 }
 
 }  // namespace relume::kernels

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tensor/core/kernel.h"
+#include "tensor/core/repeated_function.h"
 #include "tensor/core/tensor.h"
 #include "tensor/core/uploads.h"
 
@@ -20,6 +21,11 @@ inline Kernel<void(const Tensor& out, const Tensor& x)> transfer{"transfer"};
 // The way of batches to the device. On the CPU they stay what they are.
 inline Kernel<std::unique_ptr<Uploads>(Device device)> uploads{"uploads"};
 
-template <class F> void for_each_memory_slot(F&& f) { f(copy), f(fill), f(transfer), f(uploads); }
+// f, which takes and gives tensors of the device, as a function of tensors of the CPU. It computes nothing but its result, does
+// the same for all tensors of one shape, and is called without gradients. Where one shape comes several times in a row, a GPU
+// captures what f does as a graph and replays that: the same bits, in memory that stays in use until another shape comes.
+inline Kernel<std::unique_ptr<RepeatedFunction>(Device device, RepeatedFunction::Function f)> repeated{"repeated"};
+
+template <class F> void for_each_memory_slot(F&& f) { f(copy), f(fill), f(transfer), f(uploads), f(repeated); }
 
 }  // namespace relume::kernels

@@ -24,12 +24,16 @@ struct Gelu {
 
 // y = x sigma(x), sigma(x) = 1 / (1 + e^-x). dy/dx = sigma(x) (1 + x sigma(-x)).
 struct Silu {
-  template <class T> RELUME_HD static T sigma(T x) {  // e^-|x| keeps the relative accuracy on both sides
-    const T e = math::exp(x < T(0) ? x : -x), above = T(1) / (T(1) + e);
-    return x < T(0) ? e * above : above;
+  template <class T> struct Sigmas { T of_x, of_minus_x; };
+  template <class T> RELUME_HD static Sigmas<T> sigmas(T x) {  // e^-|x| keeps the relative accuracy of both
+    const T e = math::exp(x < T(0) ? x : -x), above = T(1) / (T(1) + e), below = e * above;
+    return {x < T(0) ? below : above, x < T(0) ? above : below};
   }
-  template <class T> RELUME_HD T value(T x) const { return x * sigma(x); }
-  template <class T> RELUME_HD T slope(T x) const { return sigma(x) * math::fma(x, sigma(-x), T(1)); }
+  template <class T> RELUME_HD T value(T x) const { return x * sigmas(x).of_x; }
+  template <class T> RELUME_HD T slope(T x) const {
+    const Sigmas<T> s = sigmas(x);
+    return s.of_x * math::fma(x, s.of_minus_x, T(1));
+  }
 };
 
 // y = x above zero, negative_slope x elsewhere; 0 gives ReLU. At 0 the slope is negative_slope, as in PyTorch.

@@ -116,6 +116,8 @@ const std::map<std::string, std::string>& tested_elsewhere() {
       {"sharpen_mask", "tests/degrade/sharpen_test.cpp"},
       {"sharpen_blend", "tests/degrade/sharpen_test.cpp"},
       {"uploads", "tests/tensor/memory_test.cpp"},
+      {"repeated", "tests/tensor/memory_test.cpp"},
+      {"tune_products", "tests/tensor/backends_test.cpp"},
       {"transfer", "needs a second device"}};
   return slots;
 }

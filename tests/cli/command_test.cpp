@@ -76,6 +76,8 @@ TEST_F(Command, RefusesAnUnknownSubCommandWithTheNearest) {
   EXPECT_HAS(refused({"restore", "in.png", "out", "--config", "network.yaml"}), "--config requires --checkpoint");
   EXPECT_HAS(refused({"restore", "in.png", "out", "--device", "gpu"}), "--device 'gpu': expected auto, cpu, cuda, or cuda:0");
   EXPECT_HAS(refused({"restore", "in.png", "out", "--device", "cpu", "--precision", "bf16"}), "--precision bf16 is for GPUs");
+  EXPECT_HAS(refused({"restore", "in.png", "out", "--device", "cpu", "--tune"}), "--tune is for GPUs");
+  EXPECT_HAS(refused({"train", config_file(), "--device", "cpu", "--tune"}), "--tune is for GPUs");
   refused({});
 }
 

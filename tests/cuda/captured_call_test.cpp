@@ -10,6 +10,7 @@
 #include "autograd/elementwise.h"
 #include "autograd/matmul.h"
 #include "autograd/norm.h"
+#include "tensor/kernels/memory.h"
 #include "tests/cuda/runs.h"
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
@@ -73,6 +74,40 @@ TEST_F(CudaGraphs, WorkInMemoryOfTheirOwn) {
   EXPECT_TRUE(same_bits(kept.to(Device{}), expected)) << "results outlive the graph";
   kept = {};
   EXPECT_EQ(allocator(cuda_device).bytes_in_use(), before);
+}
+
+// The same bits as from the network itself, for shapes that come often and seldom; a graph's memory is held only while its
+// shape comes again.
+TEST_F(CudaGraphs, AreReplayedForShapesThatComeAgain) {
+  const NoGrad no_grad;
+  Network network;
+  const int64_t before = allocator(cuda_device).bytes_in_use();
+  int calls = 0;
+  const auto f = kernels::repeated.on(cuda_device)(cuda_device, [&](const Tensor& x) {
+    network.x = x, ++calls;
+    return network();
+  });
+  uint64_t seed = 20;
+  const auto expect_same = [&](const Shape& shape) {
+    const Tensor x = uniform(shape, ++seed), found = (*f)(x);
+    Network plain = network;
+    plain.x = x.to(cuda_device);
+    EXPECT_TRUE(same_bits(found, plain().to(Device{}))) << "seed " << seed;
+  };
+  const Shape often{1, 5, 6, 3}, seldom{1, 4, 4, 3};
+  for (int i = 0; i < 4; ++i) expect_same(often);
+  EXPECT_EQ(calls, 4);
+  network.x = {};
+  EXPECT_LE(allocator(cuda_device).bytes_in_use(), before) << "plain calls hold nothing";
+  for (int i = 0; i < 4; ++i) expect_same(often);
+  EXPECT_EQ(calls, 7) << "two to warm up, one to capture, then replays";
+  network.x = {};
+  EXPECT_GT(allocator(cuda_device).bytes_in_use(), before) << "what the graph works in";
+  expect_same(seldom);
+  network.x = {};
+  EXPECT_LE(allocator(cuda_device).bytes_in_use(), before);
+  expect_same(often);
+  EXPECT_EQ(calls, 9) << "plain again";
 }
 
 // What capturing `call` says. Afterwards the device works as before.

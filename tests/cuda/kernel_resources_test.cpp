@@ -8,7 +8,7 @@
 namespace relume::test {
 namespace {
 
-constexpr HotKernel hot_kernels[] = {{"attend_windows", 128},  // attention_threads of window_attention.cu
+constexpr HotKernel hot_kernels[] = {{"attend_windows", 128},  // attention_threads of window_attention*.cu
                                      {"attend_windows_backward", 128},
                                      {"norm_rows", 256},  // row_threads of norm.cu
                                      {"norm_rows_backward", 256},

@@ -36,6 +36,8 @@ const std::map<std::string, std::string>& tested_elsewhere() {
                                                         {"sharpen_mask", "pictures_test.cpp"},
                                                         {"sharpen_blend", "pictures_test.cpp"},
                                                         {"uploads", "uploads_test.cpp"},
+                                                        {"repeated", "captured_call_test.cpp"},
+                                                        {"tune_products", "../cuda_sim/matmul_tuning_test.cpp"},
                                                         {"transfer", "every test"}};
   return slots;
 }

@@ -83,6 +83,9 @@ TEST_F(CudaRestore, KeepsWithinTheMemoryOfTheDevice) {
   EXPECT_GT(tiled.tile, 0);
   EXPECT_LT(tiled.bytes, whole.bytes);
   EXPECT_EQ(tiled.problem, "");
+  allocator(cuda_device).reset_peak();
+  clean(cleaner, natural_picture(64, 64, 2), {.tile = tiled.tile, .tile_stride = tiled.tile - tiled.overlap});
+  EXPECT_LE(double(allocator(cuda_device).peak_bytes()), whole.bytes) << "graphs of tiles keep within the budget";
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ std::string why_no_device();
 void for_each_run(const std::function<void(const std::string&)>& run);
 
 // Calls run() for every amount of shared memory that a block may have: the device's, or in the simulator those of compute
-// capabilities 9.0 and 8.0.
-void for_each_shared_memory(const std::function<void()>& run);
+// capabilities 9.0, 8.0 and 8.6 (227, 163 and 99 KB) that are no smaller than `least_kilobytes`.
+void for_each_shared_memory(int least_kilobytes, const std::function<void()>& run);
 
 }  // namespace relume::test

@@ -25,12 +25,14 @@ struct WindowCase {
 void PrintTo(const WindowCase& c, std::ostream* out) { *out << c.name; }
 
 std::vector<WindowCase> window_cases() {
-  return {{"plain", 1, 8, 8, 2, 6, 4, 0},         {"shifted", 2, 8, 12, 2, 5, 4, 2},
-          {"paper_heads", 1, 16, 8, 2, 30, 8, 4}, {"one_window", 1, 4, 4, 3, 2, 4, 2},
-          {"window_of_one", 1, 2, 3, 1, 1, 1, 0}, {"prime", 1, 7, 14, 1, 5, 7, 3},
-          {"sixteen_bytes", 1, 4, 8, 2, 8, 4, 1}, {"two_tiles", 1, 9, 18, 1, 7, 9, 4},  // of queries: 64 and 17
-          {"sixteen", 1, 16, 16, 1, 30, 16, 8},                                         // eight tiles in the backward pass
-          {"many_windows", 1, 2, 257, 1, 3, 1, 0}};                                     // more than blocks
+  return {{"plain", 1, 8, 8, 2, 6, 4, 0},          {"shifted", 2, 8, 12, 2, 5, 4, 2},
+          {"paper_heads", 1, 16, 8, 2, 30, 8, 4},  {"one_window", 1, 4, 4, 3, 2, 4, 2},
+          {"window_of_one", 1, 2, 3, 1, 1, 1, 0},  {"prime", 1, 7, 14, 1, 5, 7, 3},
+          {"sixteen_bytes", 1, 4, 8, 2, 8, 4, 1},  {"two_tiles", 1, 9, 18, 1, 7, 9, 4},  // of queries: 64 and 17
+          {"sixteen", 1, 16, 16, 1, 30, 16, 8},                                          // eight tiles in the backward pass
+          {"many_windows", 1, 2, 257, 1, 3, 1, 0},                                       // more than blocks
+          {"whole_tiles", 1, 8, 16, 2, 32, 8, 4},                                        // nothing is padded for tensor cores
+          {"thirty_four", 1, 8, 8, 1, 34, 8, 4}};                                        // more channels than tensor cores take
 }
 
 // What goes in and what comes out, in one type.
@@ -138,6 +140,15 @@ TEST_F(CudaWindowAttentionOptions, WhatIsNotWantedIsUndefined) {
     EXPECT_TRUE(same_bits(some.y.to(Device{}), all.y.to(Device{}))) << run;
     EXPECT_TRUE(same_bits(some.dqkv.to(Device{}), all.dqkv.to(Device{}))) << run;
   });
+}
+
+// Windows of 8 x 8 fit everywhere; larger ones fit by smaller tiles of queries, or are refused.
+TEST_F(CudaWindowAttentionOptions, TilesFitAnySharedMemory) {
+  const auto place = [](const Tensor& t) { return t.to(cuda_device); };
+  const Problem paper(window_cases()[2], DType::f32), sixteen({"sixteen", 1, 16, 16, 1, 30, 16, 8}, DType::f32);
+  const Problem exact_paper = solved(paper), exact_sixteen = solved(sixteen);
+  for_each_shared_memory(99, [&] { check(paper, exact_paper, 2e-6, place); });
+  for_each_shared_memory(163, [&] { check(sixteen, exact_sixteen, 2e-6, place); });
 }
 
 TEST_F(CudaWindowAttentionOptions, SaysWhatDoesNotFit) {

@@ -8,6 +8,7 @@
 
 #include "tensor/core/half.h"
 #include "tests/cuda_sim/fake_runtime.h"
+#include "tests/cuda_sim/tf32.h"
 
 namespace relume::sim {
 namespace {
@@ -75,6 +76,11 @@ struct Problem {
   const Layout &a, &b, &c, &d;
   bool transpose_a() const { return operation.transpose_a == CUBLAS_OP_T; }
   bool transpose_b() const { return operation.transpose_b == CUBLAS_OP_T; }
+  bool rounds() const { return operation.compute == CUBLAS_COMPUTE_32F_FAST_TF32; }
+  double factor(const void* data, const Layout& l, int64_t at) const {
+    const double x = element(data, l.type, at);
+    return rounds() ? double(to_tf32(float(x))) : x;
+  }
   uint64_t depth() const { return transpose_a() ? a.rows : a.columns; }
 
   cublasStatus_t check() const {
@@ -85,7 +91,8 @@ struct Problem {
       if (l->pitch < int64_t(l->rows)) return CUBLAS_STATUS_INVALID_VALUE;
     const bool types = a.type == b.type && c.type == d.type && (d.type == a.type || d.type == CUDA_R_32F) &&
                        (a.type == CUDA_R_32F || a.type == CUDA_R_16F || a.type == CUDA_R_16BF);
-    if (!types || operation.compute != CUBLAS_COMPUTE_32F || operation.scale != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
+    const bool computes = operation.compute == CUBLAS_COMPUTE_32F || (rounds() && a.type == CUDA_R_32F);
+    if (!types || !computes || operation.scale != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
     if (operation.epilogue == CUBLASLT_EPILOGUE_DEFAULT) return CUBLAS_STATUS_SUCCESS;
     if (operation.epilogue != CUBLASLT_EPILOGUE_BIAS) return CUBLAS_STATUS_NOT_SUPPORTED;
     return operation.bias ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
@@ -96,7 +103,8 @@ struct Problem {
     uint64_t hash = 14695981039346656037ull;
     const auto add = [&](uint64_t x) { hash = (hash ^ x) * 1099511628211ull; };
     for (const Layout* l : {&a, &b, &c, &d}) add(uint64_t(l->type)), add(l->rows), add(l->columns), add(uint64_t(l->pitch));
-    add(uint64_t(operation.transpose_a)), add(uint64_t(operation.transpose_b)), add(operation.epilogue);
+    add(uint64_t(operation.transpose_a)), add(uint64_t(operation.transpose_b)), add(operation.epilogue),
+        add(uint64_t(operation.compute));
     return hash;
   }
 
@@ -105,8 +113,8 @@ struct Problem {
       for (int64_t m = 0; m < int64_t(d.rows); ++m) {
         double sum = 0;
         for (int64_t k = 0; k < int64_t(depth()); ++k)
-          sum += element(left, a.type, transpose_a() ? k + m * a.pitch : m + k * a.pitch) *
-                 element(right, b.type, transpose_b() ? n + k * b.pitch : k + n * b.pitch);
+          sum += factor(left, a, transpose_a() ? k + m * a.pitch : m + k * a.pitch) *
+                 factor(right, b, transpose_b() ? n + k * b.pitch : k + n * b.pitch);
         sum *= alpha;
         if (beta != 0) sum += beta * element(added, c.type, m + n * c.pitch);
         if (operation.epilogue == CUBLASLT_EPILOGUE_BIAS) sum += element(operation.bias, d.type, m);

@@ -4,6 +4,7 @@
 
 #include "tests/cuda_sim/fake_cudnn_graph.h"
 #include "tests/cuda_sim/fake_runtime.h"
+#include "tests/cuda_sim/tf32.h"
 
 struct cudnnContext {
   std::optional<cudaStream_t> stream;
@@ -180,7 +181,7 @@ void spoil(Values& values, int engine) {
   static int runs = 0;
   if (engine == other_bits_every_time) ++runs;
   for (double& v : values.numbers) {
-    if (engine == on_tensor_cores) v = double(__bfloat162float(__float2bfloat16_rn(float(v))));
+    if (engine == on_tensor_cores) v = double(to_tf32(float(v)));
     if (engine == other_bits_every_time) v *= 1 + 1e-6 * runs;
   }
 }

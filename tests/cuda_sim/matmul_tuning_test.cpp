@@ -8,6 +8,7 @@
 
 #include "base/files.h"
 #include "tensor/cuda/cublaslt.h"
+#include "tensor/kernels/matmul.h"
 #include "tests/cuda/runs.h"
 #include "tests/cuda_sim/sim.h"
 #include "tests/support/errors.h"
@@ -132,6 +133,17 @@ TEST_F(MatmulTuningTest, TheFolderIsTheUsersCache) {
   const std::string before = kept ? kept : "";
   setenv("XDG_CACHE_HOME", "/somewhere", 1);
   EXPECT_EQ(cuda::default_tuning_folder(), "/somewhere/relume");
+  kept ? setenv("XDG_CACHE_HOME", before.c_str(), 1) : unsetenv("XDG_CACHE_HOME");
+}
+
+TEST_F(MatmulTuningTest, TheSlotSwitchesItOn) {
+  const char* const kept = std::getenv("XDG_CACHE_HOME");
+  const std::string before = kept ? kept : "";
+  setenv("XDG_CACHE_HOME", folder_.path().c_str(), 1);
+  cuda::set_matmul_tuning({});
+  EXPECT_EQ(kernels::tune_products.on(cuda_device)(cuda_device), folder_ / "relume");
+  EXPECT_GT(total(runs(141)), runs_each) << "more than one algorithm is timed";
+  EXPECT_TRUE(fs::exists(folder_ / "relume"));
   kept ? setenv("XDG_CACHE_HOME", before.c_str(), 1) : unsetenv("XDG_CACHE_HOME");
 }
 

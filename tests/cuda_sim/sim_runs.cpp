@@ -19,9 +19,10 @@ void for_each_run(const std::function<void(const std::string&)>& run) {
   sim::settings() = kept;
 }
 
-void for_each_shared_memory(const std::function<void()>& run) {
+void for_each_shared_memory(int least_kilobytes, const std::function<void()>& run) {
   const int kept = sim::shared_bytes_per_block();
-  for (const int kilobytes : {227, 163}) {
+  for (const int kilobytes : {227, 163, 99}) {
+    if (kilobytes < least_kilobytes) continue;
     sim::set_shared_bytes_per_block(kilobytes << 10);
     run();
   }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "autograd/reduce.h"
 #include "layers/conv2d.h"
 #include "layers/linear.h"
@@ -13,11 +15,28 @@ namespace relume::test {
 namespace {
 
 TEST(Precision, TheProcessorComputesInFloat) {
-  EXPECT_EQ(compute_type("--precision", "f32", {}), DType::f32);
-  EXPECT_EQ(compute_type("--precision", "bf16", {DeviceKind::cuda, 0}), DType::bf16);
-  EXPECT_EQ(compute_type("--precision", "f16", {DeviceKind::cuda, 0}), DType::f16);
-  EXPECT_HAS(input_error([] { compute_type("train.precision", "bf16", {}); }), "train.precision bf16 is for GPUs");
-  EXPECT_HAS(input_error([] { compute_type("--precision", "f8", {}); }), "expected f32, bf16 or f16");
+  const auto type = [](const char* text, Device device) { return precision_of("--precision", text, device).type; };
+  EXPECT_EQ(type("f32", {}), DType::f32);
+  EXPECT_EQ(type("bf16", {DeviceKind::cuda, 0}), DType::bf16);
+  EXPECT_EQ(type("f16", {DeviceKind::cuda, 0}), DType::f16);
+  EXPECT_HAS(input_error([] { precision_of("train.precision", "bf16", {}); }), "train.precision bf16 is for GPUs");
+  EXPECT_HAS(input_error([] { precision_of("train.precision", "tf32", {}); }), "train.precision tf32 is for GPUs");
+  EXPECT_HAS(input_error([] { precision_of("--precision", "f8", {}); }), "expected f32, tf32, bf16 or f16");
+}
+
+TEST(Precision, OfProductsHoldsForAThreadAsLongAsItsScope) {
+  const Precision rounded = precision_of("--precision", "tf32", {DeviceKind::cuda, 0});
+  EXPECT_EQ(rounded.type, DType::f32);
+  EXPECT_EQ(rounded.products, FloatProducts::tf32);
+  EXPECT_EQ(precision_of("--precision", "bf16", {DeviceKind::cuda, 0}).products, FloatProducts::full);
+  {
+    const FloatProductsScope scope(rounded.products);
+    EXPECT_EQ(float_products(), FloatProducts::tf32);
+    std::thread([] { EXPECT_EQ(float_products(), FloatProducts::full); }).join();
+    const FloatProductsScope inner(FloatProducts::full);
+    EXPECT_EQ(float_products(), FloatProducts::full);
+  }
+  EXPECT_EQ(float_products(), FloatProducts::full);
 }
 
 // Parameters are met in the data's type; their gradients come back in f32.

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tensor/kernels/matmul.h"
 #include "tests/support/errors.h"
 
 namespace relume::test {
@@ -42,6 +43,8 @@ TEST(DeviceNamed, SaysWhyAGpuCannotBeUsedAndWhatToDo) {
 
 // Whatever this machine is, there are GPUs or a reason why not.
 TEST(Gpus, AreThereOrTheReasonIs) { EXPECT_NE(gpus().found.empty(), !gpus().obstacle); }
+
+TEST(Tuning, TheProcessorHasNothingToChoose) { EXPECT_TRUE(kernels::tune_products.on(cpu)(cpu).empty()); }
 
 }  // namespace
 }  // namespace relume::test

@@ -169,5 +169,15 @@ TEST(Uploads, OnTheCpuBatchesStayWhatTheyAre) {
   EXPECT_THROW(uploads->take(), BugError);
 }
 
+TEST(Repeated, OnTheCpuAFunctionStaysWhatItIs) {
+  Tensor seen;
+  const auto f = kernels::repeated.on({})({}, [&](const Tensor& x) { return seen = x; });
+  for (int i = 0; i < 5; ++i) {
+    const Tensor x = Tensor::full({2}, i);
+    EXPECT_TRUE((*f)(x).same_storage(x));
+    EXPECT_TRUE(seen.same_storage(x));
+  }
+}
+
 }  // namespace
 }  // namespace relume
