@@ -81,6 +81,7 @@ TEST_F(CudaStage1, AStepWaitsForTheDeviceOnce) {
 TEST_F(CudaStage1, LearnsInSixteenBits) {
   const TrainingResult exact = train("f32", cuda_device, 4);
   config_.train.precision = "bf16";
+  config_.train.activation_checkpointing = true;
   const TrainingResult found = train("bf16", cuda_device, 4);
   ASSERT_EQ(found.loss.size(), 4u);
   for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(found.loss[i].second / exact.loss[i].second, 1, 0.01) << i;
