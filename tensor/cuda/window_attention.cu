@@ -34,7 +34,8 @@ struct Plan {
         head_dim(int(qkv.shape(3) / 3) / heads),
         row_pitch(quad_pitch(head_dim)),
         score_pitch(quad_pitch(tokens)),
-        scale(float(o.scale)) {}
+        scale(float(o.scale)),
+        masked(float(o.mask)) {}
 
   void arrange(int queries, bool backward) {
     const auto take = [&](int64_t count) { return std::exchange(words, words + whole_quads(count)); };
@@ -52,8 +53,8 @@ struct Plan {
 
   int64_t height, width, windows_y, windows_x, windows, chunks;
   int heads, window, shift, tokens, head_dim, row_pitch, score_pitch;
-  float scale;
-  int tile = 0;  // of queries
+  float scale, masked;  // masked: added to the score of a pair from different regions
+  int tile = 0;         // of queries
   int64_t pixel = 0, token = 0, table = 0, q = 0, k = 0, v = 0, scores = 0, row_number = 0;
   int64_t mean = 0, dout = 0, dk = 0, dv = 0, dtable = 0;  // of the backward pass
   int64_t words = 0;
@@ -77,12 +78,13 @@ struct Held {
         scores{words + p.scores, p.score_pitch},
         row_number(words + p.row_number),
         scale(p.scale),
+        masked(p.masked),
         middle((p.side() + 1) * (p.window - 1)) {}
 
   // Of query i for key j, from their product: scaled, with bias and mask.
   __device__ float score(int i, int j, float product) const {
     const Token from = token[i], to = token[j];
-    return math::fma(scale, product, table[from.place - to.place + middle]) + (from.region == to.region ? 0.f : -100.f);
+    return math::fma(scale, product, table[from.place - to.place + middle]) + (from.region == to.region ? 0.f : masked);
   }
 
   float* words;
@@ -91,7 +93,7 @@ struct Held {
   float* table;  // of the head
   Factor<false> q, k, v, scores;
   float* row_number;  // one for each query of the tile
-  float scale;
+  float scale, masked;
   int middle;
 };
 
@@ -270,9 +272,9 @@ static __device__ void tile_gradients(const Plan& p, const HeldBackward& held, i
 }
 
 // partial [bins, chunks, heads] is what each block gives for the table; it may be null.
-template <int N, class T>
-static __global__ void attend_windows_backward(Plan p, Rows<T> dqkv, float* partial, Rows<T> dy, Rows<T> y, const float* lse,
-                                               int64_t lse_pitch, Rows<T> qkv, Rows<T> table) {
+template <int N, class T> static __global__ void attend_windows_backward(Plan p, Rows<T> dqkv, float* partial, Rows<T> dy,
+                                                                         Rows<T> y, const float* lse, int64_t lse_pitch,
+                                                                         Rows<T> qkv, Rows<T> table) {
   const HeldBackward held(p);
   const int chunk = int(blockIdx.x) / p.heads, head = int(blockIdx.x) % p.heads;
   const int column = head * p.head_dim, channels = p.heads * p.head_dim;
