@@ -50,6 +50,29 @@ Tensor gated_activation(const Tensor& x, Activation act) {
   });
 }
 
+Tensor clamp(const Tensor& x, double low, double high) {  // saves x
+  RELUME_CHECK(is_float(x.dtype()) && low <= high, "clamp: ", x, " to [", low, ", ", high,
+               "] given; expected a float tensor and a range that is not empty");
+  Tensor y = empty_like(x);
+  kernels::clamp_forward.on(x.device())(y, x, low, high);
+  return record("clamp", y, {x}, [low, high, x = saved(x)](const Tensor& dy, const Needs&) -> Grads {
+    Tensor dx = empty_like(dy);
+    kernels::clamp_backward.on(dy.device())(dx, dy, x, low, high);
+    return {dx};
+  });
+}
+
+Tensor exp(const Tensor& x) {
+  RELUME_CHECK(is_float(x.dtype()), "exp: expects a float tensor, got ", x);
+  Tensor y = empty_like(x);
+  kernels::exponential.on(x.device())(y, x);
+  return record("exp", y, {x}, [y = saved(y)](const Tensor& dy, const Needs&) -> Grads {
+    Tensor dx = empty_like(dy);
+    kernels::multiply.on(dy.device())(dx, dy, y);
+    return {dx};
+  });
+}
+
 Tensor add(const Tensor& x, const Tensor& y) { return combine("add", 1, x, 1, y); }
 Tensor sub(const Tensor& x, const Tensor& y) { return combine("sub", 1, x, -1, y); }
 

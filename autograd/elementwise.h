@@ -15,6 +15,9 @@ inline Tensor leaky_relu(const Tensor& x, double slope) { return activate(x, lea
 // erf GELU). Saves x.
 Tensor gated_activation(const Tensor& x, Activation act);
 
+Tensor clamp(const Tensor& x, double low, double high);  // x held within [low, high]; no gradient beyond them
+Tensor exp(const Tensor& x);                             // e^x. Saves the result
+
 Tensor add(const Tensor& x, const Tensor& y);
 Tensor sub(const Tensor& x, const Tensor& y);
 Tensor mul(const Tensor& x, const Tensor& y);

@@ -7,6 +7,8 @@
 
 #include "cli/parity/case.h"
 #include "cli/parity/report.h"
+#include "models/rrdbnet.h"
+#include "models/scunet.h"
 #include "models/swinir.h"
 
 namespace relume::parity {
@@ -22,6 +24,8 @@ using Kinds = std::map<std::string, Kind>;
 
 void register_kinds(Kinds& kinds);             // all of the build
 void register_swinir_kinds(Kinds& kinds);      // swinir, swinir_rstb, swinir_droppath, swinir_adamw, swinir_full
+void register_vae_kinds(Kinds& kinds);         // vae, vae_block, vae_full
+void register_cleaner_kinds(Kinds& kinds);     // rrdbnet, scunet
 void register_degrade_kinds(Kinds& kinds);     // degrade_codeformer, degrade_jpeg, degrade_filter_resize
 void register_degrade_op_kinds(Kinds& kinds);  // degrade_diffjpeg, degrade_noise, degrade_usm
 void register_image_kinds(Kinds& kinds);       // torch_resize, torch_resize_scale_factor, pil_resize
@@ -32,5 +36,20 @@ void register_format_kinds(Kinds& kinds);      // format_good, format_malformed
 // The SwinIR of a case, on its device: `call` is the reference's constructor call, `prefix` what the case's weights carry
 // before their names.
 std::unique_ptr<SwinIR> swinir_of(const Case& c, const Json& call, const std::string& prefix = "");
+std::unique_ptr<RRDBNet> rrdbnet_of(const Case& c, const Json& call);
+std::unique_ptr<SCUNet> scunet_of(const Case& c, const Json& call);
+
+// A constructor call as a configuration whose fields have the names of the reference's parameters; Error for another name.
+template <class Config> Config config_of_call(const Case& c, Json call) {
+  call.erase("procedural");
+  return read_config_text<Config>(call.dump(), c.name(), {});
+}
+
+// Stored maps [N, C, H, W] as networks take them, where the case computes.
+Tensor maps_of(const Case& c, const Tensor& stored);
+Tensor maps_of(const Case& c, const std::string& full_name);
+
+// Compares the gradient that reached every parameter; a parameter that none reached is an Error.
+void compare_parameter_gradients(const Module& module, Report& report);
 
 }  // namespace relume::parity

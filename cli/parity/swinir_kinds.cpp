@@ -43,21 +43,10 @@ Tensor loss_of(const Case& c, const Tensor& prediction, const Tensor& target) {
   return sum;
 }
 
-void compare_parameter_gradients(const Module& module, Report& report) {
-  for (const NamedTensor& p : module.parameters()) {
-    const Tensor g = grad(p.tensor);
-    RELUME_CHECK(g, "no gradient reached ", p.name);
-    report.compare_gradient("param." + p.name, to_stored(g, p.stored_as));
-  }
-}
-
-// Stored pictures [N, C, H, W] as the network takes them, where it computes.
-Tensor pictures(const Case& c, const Tensor& stored) { return to_channels_last(stored).to(c.device()); }
-
 void forward_and_backward(const Case& c, const SwinIR& net, Report& report) {
-  const Tensor lq = require_grad(pictures(c, c.f32("input.lq")));
+  const Tensor lq = require_grad(maps_of(c, "input.lq"));
   const Tensor prediction = net(lq);
-  const Tensor loss = loss_of(c, prediction, pictures(c, c.f32("input.gt")));
+  const Tensor loss = loss_of(c, prediction, maps_of(c, "input.gt"));
   backward(loss);
   report.compare_output("pred", to_channels_first(prediction.detach()));
   report.compare_output("loss", loss.item());
@@ -70,7 +59,7 @@ void run_swinir(const Case& c, Report& report) { forward_and_backward(c, *swinir
 void run_swinir_full(const Case& c, Report& report) {
   const auto net = swinir_of(c, c.config());
   const NoGrad no_grad;
-  report.compare_output("pred", to_channels_first((*net)(pictures(c, c.f32("input.lq")))));
+  report.compare_output("pred", to_channels_first((*net)(maps_of(c, "input.lq"))));
 }
 
 // Stochastic depth with recorded draws: one row of input.droppath_keep per branch with a probability above 0, in call order.
@@ -136,7 +125,7 @@ void run_swinir_adamw(const Case& c, Report& report) {
   const Tensor lq = c.f32("input.lq"), gt = c.f32("input.gt");  // [batches, N, C, H, W]
   const auto batch = [&](const Tensor& all, int64_t i) {
     const auto s = all.shape().sizes();
-    return pictures(c, all.slice(i, i + 1).reshape(Shape(s.subspan(1))));
+    return maps_of(c, all.slice(i, i + 1).reshape(Shape(s.subspan(1))));
   };
   std::vector<double> losses, norms;
   for (int64_t step = 0; step < c.option<int64_t>("steps"); ++step) {
