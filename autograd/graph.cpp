@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <span>
 #include <utility>
 
 #include "tensor/kernels/elementwise.h"
@@ -27,11 +28,11 @@ uint64_t next_sequence() {
 }
 
 // node.gradient += g. In place when nobody else can see the sum; otherwise into fresh memory, since operations may hand the
-// same tensor to several inputs.
+// same tensor to several inputs. Gradients of leaves are dense, as optimisers take them.
 void accumulate(GradNode& node, const Tensor& g, const char* from) {
   RELUME_BUG(g.shape() == node.shape, from, " gave a gradient of shape ", g.shape(), " for an input of shape ", node.shape);
   if (!node.gradient) {
-    node.gradient = g;
+    node.gradient = node.sequence == 0 ? g.contiguous() : g;
     return;
   }
   const Tensor before = std::exchange(node.gradient, {});
@@ -40,7 +41,7 @@ void accumulate(GradNode& node, const Tensor& g, const char* from) {
   node.gradient = sum;
 }
 
-Tensor record_always(const char* name, Tensor y, std::initializer_list<Tensor> inputs, Backward backward) {
+Tensor record_always(const char* name, Tensor y, std::span<const Tensor> inputs, Backward backward) {
   auto node = std::make_shared<GradNode>();
   node->name = name;
   node->sequence = next_sequence();
@@ -78,7 +79,7 @@ bool recording(std::initializer_list<Tensor> inputs) {
 }
 
 Tensor record(const char* name, Tensor y, std::initializer_list<Tensor> inputs, Backward backward) {
-  return recording(inputs) ? record_always(name, std::move(y), inputs, std::move(backward)) : y;
+  return recording(inputs) ? record_always(name, std::move(y), {inputs.begin(), inputs.size()}, std::move(backward)) : y;
 }
 
 Tensor require_grad(const Tensor& x) {
@@ -148,20 +149,35 @@ bool grad_enabled() { return grad_mode; }
 NoGrad::NoGrad() : before_(grad_mode) { grad_mode = false; }
 NoGrad::~NoGrad() { grad_mode = before_; }
 
-Tensor checkpoint(std::function<Tensor(const Tensor&)> f, const Tensor& x) {
-  if (!grad_mode) return f(x);
+Tensor checkpoint(std::function<Tensor(const std::vector<Tensor>&)> f, const std::vector<Tensor>& inputs) {
+  if (!grad_mode) return f(inputs);
+  std::vector<Tensor> detached;
+  std::vector<Saved> kept;
+  for (const Tensor& x : inputs) {
+    detached.push_back(x ? x.detach() : x);
+    kept.push_back(saved(x));
+  }
   Tensor y;
   {
     const NoGrad off;
-    y = f(x.detach()).detach();
+    y = f(detached).detach();
   }
-  return record_always("checkpoint", y, {x}, [f = std::move(f), x = saved(x)](const Tensor& dy, const Needs& needs) -> Grads {
-    const GradMode on(true);
-    const Tensor input = needs(0) ? require_grad(x) : x.get();
-    const Tensor again = f(input);
-    if (requires_grad(again)) backward(again, dy);
-    return {needs(0) ? grad(input) : Tensor()};
-  });
+  return record_always("checkpoint", y, inputs,
+                       [f = std::move(f), kept = std::move(kept)](const Tensor& dy, const Needs& needs) -> Grads {
+                         const GradMode on(true);
+                         std::vector<Tensor> again;
+                         for (size_t i = 0; i < kept.size(); ++i)
+                           again.push_back(needs(int(i)) ? require_grad(kept[i]) : kept[i].get());
+                         const Tensor result = f(again);
+                         if (requires_grad(result)) backward(result, dy);
+                         Grads grads;
+                         for (size_t i = 0; i < kept.size(); ++i) grads.push_back(needs(int(i)) ? grad(again[i]) : Tensor());
+                         return grads;
+                       });
+}
+
+Tensor checkpoint(std::function<Tensor(const Tensor&)> f, const Tensor& x) {
+  return checkpoint([f = std::move(f)](const std::vector<Tensor>& inputs) { return f(inputs.front()); }, std::vector{x});
 }
 
 }  // namespace relume

@@ -79,9 +79,11 @@ class NoGrad {
   bool before_;
 };
 
-// y = f(x) without keeping what f records: the backward pass runs f again (activation checkpointing, Chen et al. 2016). f must
-// compute the same both times (random numbers here are counter-based, so it does); values and gradients are bit-identical to
-// plain f(x). Parameters f uses receive their gradients.
-Tensor checkpoint(std::function<Tensor(const Tensor&)> f, const Tensor& x);
+// y = f(inputs) without keeping what f records: the backward pass runs f again (activation checkpointing, Chen et al. 2016). f
+// must compute the same both times (random numbers here are counter-based, so it does); values and gradients are bit-identical
+// to plain f(inputs) where nobody else uses the inputs. Every recorded tensor that f uses is an input or a leaf: parameters
+// receive their gradients. An input may be undefined.
+Tensor checkpoint(std::function<Tensor(const std::vector<Tensor>&)> f, const std::vector<Tensor>& inputs);
+Tensor checkpoint(std::function<Tensor(const Tensor&)> f, const Tensor& x);  // of one input
 
 }  // namespace relume
