@@ -22,6 +22,8 @@ using Kinds = std::map<std::string, Kind>;
 
 void register_kinds(Kinds& kinds);             // all of the build
 void register_swinir_kinds(Kinds& kinds);      // swinir, swinir_rstb, swinir_droppath, swinir_adamw, swinir_full
+void register_unet_kinds(Kinds& kinds);        // timestep_embedding, unet_resblock, spatial_transformer, unet, unet_control,
+                                               // unet_full, cldm_init
 void register_degrade_kinds(Kinds& kinds);     // degrade_codeformer, degrade_jpeg, degrade_filter_resize
 void register_degrade_op_kinds(Kinds& kinds);  // degrade_diffjpeg, degrade_noise, degrade_usm
 void register_image_kinds(Kinds& kinds);       // torch_resize, torch_resize_scale_factor, pil_resize
@@ -32,5 +34,8 @@ void register_format_kinds(Kinds& kinds);      // format_good, format_malformed
 // The SwinIR of a case, on its device: `call` is the reference's constructor call, `prefix` what the case's weights carry
 // before their names.
 std::unique_ptr<SwinIR> swinir_of(const Case& c, const Json& call, const std::string& prefix = "");
+
+// Compares the gradients of all parameters of a module with the case's; `prefix` is what the case has before their names.
+void compare_parameter_gradients(const Module& module, Report& report, const std::string& prefix = "");
 
 }  // namespace relume::parity

@@ -43,14 +43,6 @@ Tensor loss_of(const Case& c, const Tensor& prediction, const Tensor& target) {
   return sum;
 }
 
-void compare_parameter_gradients(const Module& module, Report& report) {
-  for (const NamedTensor& p : module.parameters()) {
-    const Tensor g = grad(p.tensor);
-    RELUME_CHECK(g, "no gradient reached ", p.name);
-    report.compare_gradient("param." + p.name, to_stored(g, p.stored_as));
-  }
-}
-
 // Stored pictures [N, C, H, W] as the network takes them, where it computes.
 Tensor pictures(const Case& c, const Tensor& stored) { return to_channels_last(stored).to(c.device()); }
 

@@ -101,6 +101,29 @@ TEST(Checkpoint, ValuesAndGradientsAreBitIdentical) {
   for (size_t i = 0; i < plain.size(); ++i) EXPECT_TRUE(same_bits(plain[i], recomputed[i])) << i;
 }
 
+// A block of a U-Net: a map and an embedding, which has come from elsewhere and goes to other blocks as well; and nothing.
+TEST(Checkpoint, SeveralInputsEqualPlain) {
+  const Tensor w = require_grad(uniform({4, 4}, 2));
+  const auto block = [&](const std::vector<Tensor>& in) {
+    EXPECT_FALSE(in[2]);
+    return add_per_sample(linear(in[0], w, {}), in[1]);
+  };
+  const auto gradients = [&](bool checkpointed) {
+    const Tensor x = require_grad(uniform({2, 3, 4}, 1)), e = require_grad(uniform({2, 4}, 3));
+    clear_grad(w);
+    const Tensor shared = gelu(e);
+    const auto run = [&](const Tensor& t) {
+      const std::vector<Tensor> inputs{t, shared, {}};
+      return checkpointed ? checkpoint(block, inputs) : block(inputs);
+    };
+    const Tensor y = run(run(x));
+    backward(sum_squared_error(y, uniform({2, 3, 4}, 4)));
+    return std::vector<Tensor>{y.detach(), grad(x), grad(e), grad(w).clone()};
+  };
+  const auto plain = gradients(false), recomputed = gradients(true);
+  for (size_t i = 0; i < plain.size(); ++i) EXPECT_TRUE(same_bits(plain[i], recomputed[i])) << i;
+}
+
 TEST(Checkpoint, ParametersLearnWhenTheInputNeedsNoGradient) {
   const Tensor w = require_grad(uniform({3, 3}, 2));
   const Tensor y = checkpoint([&](const Tensor& t) { return linear(t, w, {}); }, uniform({2, 3}, 1));
