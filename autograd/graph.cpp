@@ -52,6 +52,13 @@ Tensor record_always(const char* name, Tensor y, std::span<const Tensor> inputs,
   return y;
 }
 
+Tensor leaf_over(const Tensor& x) {
+  Tensor leaf = x.detach();
+  leaf.grad_slot() = std::make_shared<GradNode>();
+  leaf.grad_slot()->shape = x.shape();
+  return leaf;
+}
+
 }  // namespace
 
 bool Needs::operator()(int input) const { return node_.inputs[size_t(input)] != nullptr; }
@@ -85,10 +92,7 @@ Tensor record(const char* name, Tensor y, std::initializer_list<Tensor> inputs, 
 Tensor require_grad(const Tensor& x) {
   RELUME_CHECK(x.dtype() == DType::f32 || x.dtype() == DType::f64, "require_grad: ", x,
                " given; gradients are kept in f32 or f64");
-  Tensor leaf = x.detach();
-  leaf.grad_slot() = std::make_shared<GradNode>();
-  leaf.grad_slot()->shape = x.shape();
-  return leaf;
+  return leaf_over(x);
 }
 
 bool requires_grad(const Tensor& x) { return x && x.grad_slot(); }
@@ -167,7 +171,7 @@ Tensor checkpoint(std::function<Tensor(const std::vector<Tensor>&)> f, const std
                          const GradMode on(true);
                          std::vector<Tensor> again;
                          for (size_t i = 0; i < kept.size(); ++i)
-                           again.push_back(needs(int(i)) ? require_grad(kept[i]) : kept[i].get());
+                           again.push_back(needs(int(i)) ? leaf_over(kept[i]) : kept[i].get());
                          const Tensor result = f(again);
                          if (requires_grad(result)) backward(result, dy);
                          Grads grads;

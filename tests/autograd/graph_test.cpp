@@ -124,6 +124,17 @@ TEST(Checkpoint, SeveralInputsEqualPlain) {
   for (size_t i = 0; i < plain.size(); ++i) EXPECT_TRUE(same_bits(plain[i], recomputed[i])) << i;
 }
 
+// Networks that compute in 16 bits checkpoint maps of that type.
+TEST(Checkpoint, SixteenBitsEqualPlain) {
+  const auto gradient = [&](bool checkpointed) {
+    const Tensor x = require_grad(uniform({3, 4}, 1)), narrow = cast(x, DType::bf16);
+    const Tensor y = checkpointed ? checkpoint(gelu, narrow) : gelu(narrow);
+    backward(sum(cast(y, DType::f32)));
+    return grad(x);
+  };
+  EXPECT_TRUE(same_bits(gradient(true), gradient(false)));
+}
+
 TEST(Checkpoint, ParametersLearnWhenTheInputNeedsNoGradient) {
   const Tensor w = require_grad(uniform({3, 3}, 2));
   const Tensor y = checkpoint([&](const Tensor& t) { return linear(t, w, {}); }, uniform({2, 3}, 1));

@@ -183,6 +183,13 @@ std::vector<OpCase> small_cases() {
       {.name = "concatenate",
        .inputs = {{{2, 3, 5}}, {{2, 3, 2}}},
        .run = [](const Inputs& in) { return concatenate(in[0], in[1]); }},
+      {.name = "concatenate/of_convolutions",  // whose gradient comes in pitched rows
+       .inputs = {{{1, 5, 4, 3}}, {{4, 3, 3, 3}}, {{3, 3, 3, 3}}},
+       .run =
+           [](const Inputs& in) {
+             const ConvOptions same = ConvOptions::same(3);
+             return concatenate(conv2d(in[0], in[1], {}, same), conv2d(in[0], in[2], {}, same));
+           }},
       {.name = "concatenate/same", .inputs = {{{7}}}, .run = [](const Inputs& in) { return concatenate(in[0], in[0]); }},
       {.name = "sum_squared_error",
        .inputs = {{{3, 5, 2}}, {{3, 5, 2}}},
