@@ -33,7 +33,8 @@ TEST(ParityFixtures, EveryCopiedCasePasses) {
 
 TEST(ParityFixtures, ThePublicFolderPasses) {
   if (!has_public_folder()) GTEST_SKIP() << "../shared/parity is not beside the checkout";
-  EXPECT_EQ(failures(public_folder(), kinds_here, ""), "");
+  // Left to `relume parity`: networks of 5 GB.
+  EXPECT_EQ(failures(public_folder(), kinds_here, "unet_full"), "");
 }
 
 }  // namespace
