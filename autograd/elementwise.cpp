@@ -124,6 +124,23 @@ Tensor add_rows(const Tensor& x, const Tensor& table) {
   });
 }
 
+Tensor add_per_sample(const Tensor& x, const Tensor& table) {
+  RELUME_CHECK(x.rank() >= 2 && table.shape() == Shape({x.shape(0), x.shape(-1)}) && x.dtype() == table.dtype() &&
+                   x.device() == table.device(),
+               "add_per_sample: table ", table, " given for ", x, "; expected a row [C] for each sample of [N, ..., C]");
+  Tensor y = empty_like(x);
+  for (int64_t n = 0; n < x.shape(0); ++n)
+    kernels::add_rows.on(x.device())(y.slice(n, n + 1), x.slice(n, n + 1), table.slice(n, n + 1));
+  return record("add_per_sample", y, {x, table}, [shape = table.shape()](const Tensor& dy, const Needs& needs) -> Grads {
+    Tensor dtable;
+    if (needs(1)) {
+      dtable = Tensor::empty(shape, dy.dtype(), dy.device());
+      for (int64_t n = 0; n < shape[0]; ++n) kernels::sum_rows.on(dy.device())(dtable.slice(n, n + 1), dy.slice(n, n + 1));
+    }
+    return {needs(0) ? dy : Tensor(), dtable};
+  });
+}
+
 Tensor channel_affine(const Tensor& x, const std::vector<double>& scale, const std::vector<double>& shift) {
   const int64_t channels = x.shape(-1);
   RELUME_CHECK(int64_t(scale.size()) == channels && (shift.empty() || shift.size() == scale.size()),

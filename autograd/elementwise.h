@@ -30,6 +30,9 @@ Tensor cast(const Tensor& x, DType dtype);
 // x [..., R, C] + table [R, C] (or [C]), the table repeated over the leading axes: a bias, a position embedding.
 Tensor add_rows(const Tensor& x, const Tensor& table);
 
+// x [N, ..., C] + table [N, C], a row of the table for each sample: the time embedding of a U-Net.
+Tensor add_per_sample(const Tensor& x, const Tensor& table);
+
 // x[..., c] * scale[c] + shift[c] with constants; shift may be empty (zeros).
 Tensor channel_affine(const Tensor& x, const std::vector<double>& scale, const std::vector<double>& shift);
 

@@ -5,16 +5,17 @@ namespace relume::parity {
 Tensor maps_of(const Case& c, const Tensor& stored) { return to_channels_last(stored).to(c.device()); }
 Tensor maps_of(const Case& c, const std::string& full_name) { return maps_of(c, c.f32(full_name)); }
 
-void compare_parameter_gradients(const Module& module, Report& report) {
+void compare_parameter_gradients(const Module& module, Report& report, const std::string& prefix) {
   for (const NamedTensor& p : module.parameters()) {
     const Tensor g = grad(p.tensor);
-    RELUME_CHECK(g, "no gradient reached ", p.name);
-    report.compare_gradient("param." + p.name, to_stored(g, p.stored_as));
+    RELUME_CHECK(g, "no gradient reached ", prefix, p.name);
+    report.compare_gradient("param." + prefix + p.name, to_stored(g, p.stored_as));
   }
 }
 
 void register_kinds(Kinds& kinds) {
   register_swinir_kinds(kinds);
+  register_unet_kinds(kinds);
   register_vae_kinds(kinds);
   register_cleaner_kinds(kinds);
 #ifndef RELUME_MINIMAL

@@ -26,6 +26,8 @@ void register_kinds(Kinds& kinds);             // all of the build
 void register_swinir_kinds(Kinds& kinds);      // swinir, swinir_rstb, swinir_droppath, swinir_adamw, swinir_full
 void register_vae_kinds(Kinds& kinds);         // vae, vae_block, vae_full
 void register_cleaner_kinds(Kinds& kinds);     // rrdbnet, scunet
+void register_unet_kinds(Kinds& kinds);        // timestep_embedding, unet_resblock, spatial_transformer, unet, unet_control,
+                                               // unet_full, cldm_init
 void register_degrade_kinds(Kinds& kinds);     // degrade_codeformer, degrade_jpeg, degrade_filter_resize
 void register_degrade_op_kinds(Kinds& kinds);  // degrade_diffjpeg, degrade_noise, degrade_usm
 void register_image_kinds(Kinds& kinds);       // torch_resize, torch_resize_scale_factor, pil_resize
@@ -49,7 +51,8 @@ template <class Config> Config config_of_call(const Case& c, Json call) {
 Tensor maps_of(const Case& c, const Tensor& stored);
 Tensor maps_of(const Case& c, const std::string& full_name);
 
-// Compares the gradient that reached every parameter; a parameter that none reached is an Error.
-void compare_parameter_gradients(const Module& module, Report& report);
+// Compares the gradient that reached every parameter with the case's, which has `prefix` before their names; a parameter that
+// none reached is an Error.
+void compare_parameter_gradients(const Module& module, Report& report, const std::string& prefix = "");
 
 }  // namespace relume::parity

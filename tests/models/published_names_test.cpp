@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "base/text.h"
+#include "models/control_net.h"
 #include "models/rrdbnet.h"
 #include "models/scunet.h"
 #include "models/vae.h"
@@ -28,6 +29,10 @@ void expect_published(const Module& network, const std::string& list, size_t ten
   EXPECT_EQ(network.parameter_count(), numbers);
 }
 
+TEST(PublishedNames, UNet) { expect_published(UNet{UNetConfig{}}, "unet_names.txt", 686, 865'910'724); }
+TEST(PublishedNames, ControlNet) {
+  expect_published(ControlNet{ControlNetConfig{}}, "control_net_names.txt", 324, 363'153'280);
+}
 TEST(PublishedNames, AutoencoderKL) { expect_published(AutoencoderKL{AutoencoderConfig{}}, "vae_names.txt", 248, 83'653'863); }
 TEST(PublishedNames, RRDBNet) { expect_published(RRDBNet{RRDBNetConfig{}}, "rrdbnet_names.txt", 702, 16'697'987); }
 TEST(PublishedNames, SCUNet) { expect_published(SCUNet{SCUNetConfig{}}, "scunet_names.txt", 540, 17'946'072); }
