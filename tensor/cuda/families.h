@@ -8,6 +8,7 @@ void register_memory_kernels();
 void register_upload_kernels();
 void register_elementwise_kernels();
 void register_reduce_kernels();
+void register_gather_kernels();
 void register_norm_kernels();
 void register_group_norm_kernels();
 void register_matmul_kernels();
