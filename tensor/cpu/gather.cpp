@@ -47,7 +47,8 @@ template <class T> void add_in_order(const Tensor& dtable, const Tensor& dy, con
   begins.push_back(int64_t(order.size()));
   const int64_t columns = columns_of(dtable);
   const Strided<T> to(dtable), from(dy);
-  parallel_for(groups, rows_each(columns), [&](int64_t first, int64_t last) {
+  const int64_t terms = ids.numel() / std::max<int64_t>(1, groups);  // of a group, about
+  parallel_for(groups, rows_each(terms * columns), [&](int64_t first, int64_t last) {
     std::vector<double> sum(static_cast<size_t>(columns));
     for (int64_t g = first; g < last; ++g) {
       std::ranges::fill(sum, 0.0);

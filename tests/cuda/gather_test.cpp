@@ -1,4 +1,5 @@
-// Rows by their numbers on a device: ids that are no rows, and widths and repetitions that the cases of all devices do not have.
+// Rows by their numbers on a device: ids that are no rows, and widths and repetitions that the cases of all devices do not
+// have.
 #include <gtest/gtest.h>
 
 #include <cmath>

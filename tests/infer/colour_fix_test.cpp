@@ -75,10 +75,18 @@ TEST(AdainColourFix, AFlatPictureGetsTheMean) {
 
 TEST(ColourFixRefusal, PicturesThatDoNotFit) {
   const Tensor picture = uniform({1, 4, 5, 3}, 1);
-  EXPECT_HAS(input_error([&] { wavelet_colour_fix(picture, uniform({1, 4, 4, 3}, 1)); }),
+  EXPECT_HAS(input_error([&] {
+               wavelet_colour_fix(picture, uniform({1, 4, 4, 3}, 1));
+             }),
              "wavelet_colour_fix: the colours of f32 cpu [1, 4, 4, 3] do not fit f32 cpu [1, 4, 5, 3]");
-  EXPECT_HAS(input_error([&] { adain_colour_fix(uniform({1, 1, 1, 3}, 1), uniform({1, 1, 1, 3}, 1)); }), "of two pixels or more");
-  EXPECT_HAS(input_error([&] { wavelet_blur(uniform({4, 5, 3}, 1), 1); }), "wavelet_blur: f32 cpu [4, 5, 3] given; expected f32 [N, H, W, C]");
+  EXPECT_HAS(input_error([&] {
+               adain_colour_fix(uniform({1, 1, 1, 3}, 1), uniform({1, 1, 1, 3}, 1));
+             }),
+             "of two pixels or more");
+  EXPECT_HAS(input_error([&] {
+               wavelet_blur(uniform({4, 5, 3}, 1), 1);
+             }),
+             "wavelet_blur: f32 cpu [4, 5, 3] given; expected f32 [N, H, W, C]");
   EXPECT_HAS(input_error([&] { wavelet_blur(picture, 0); }), "radius 0");
   EXPECT_HAS(input_error([&] { wavelet_low(picture, 0); }), "0 levels");
 }

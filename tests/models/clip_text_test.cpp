@@ -60,8 +60,7 @@ TEST(ClipText, ATokenSeesThoseBeforeItAlone) {
   const Tensor a = run(encoder, {1, 2, 3, 4, 5}), b = run(encoder, {1, 2, 9, 4, 5});
   EXPECT_EQ(a.shape(), (Shape{1, 5, 8}));
   const auto token = [](const Tensor& states, int64_t at) { return states.reshape({5, 8}).slice(at, at + 1); };
-  for (int64_t at = 0; at < 5; ++at)
-    EXPECT_EQ(relative_l2(token(a, at), token(b, at)) > 1e-3, at >= 2) << at;
+  for (int64_t at = 0; at < 5; ++at) EXPECT_EQ(relative_l2(token(a, at), token(b, at)) > 1e-3, at >= 2) << at;
 }
 
 TEST(ClipText, PlacesAreToldApart) {
@@ -79,8 +78,7 @@ TEST(ClipText, SamplesOfABatchAreIndependent) {
   EXPECT_LE(relative_l2(both.slice(1, 2), run(encoder, {9, 8, 7, 6, 0})), 1e-6);
 }
 
-// The weights of the first blocks are drawn by name and depth; with equal ones the state in front of the last block is the last
-// of a tower that is one block lower.
+// With the weights of the higher tower, one that is a block lower gives at its end what that one gives in front of its last.
 TEST(ClipText, PenultimateLeavesOutTheLastBlockAndKeepsTheNorm) {
   const ClipText higher(nullptr, "", tiny(3, "penultimate")), lower(nullptr, "", tiny(2, "last"));
   higher.initialise(1);
@@ -102,7 +100,8 @@ TEST(ClipText, NothingReachesWhatTheStatesDoNotDependOn) {
   encoder.initialise(1);
   backward(encoder(Tensor::of<int64_t>({1, 5}, {1, 2, 3, 4, 5})), uniform({1, 5, 8}, 1));
   for (const NamedTensor& p : encoder.parameters()) {
-    const bool unused = p.name == "text_projection" || p.name == "logit_scale" || p.name.starts_with("transformer.resblocks.1.");
+    const bool unused =
+        p.name == "text_projection" || p.name == "logit_scale" || p.name.starts_with("transformer.resblocks.1.");
     EXPECT_EQ(bool(grad(p.tensor)), !unused) << p.name;
   }
 }

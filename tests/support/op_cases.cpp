@@ -136,9 +136,8 @@ OpCase gated_case(const std::string& name, const Shape& x, Activation act) {
 OpCase embedding_case(const std::string& name, const Shape& table, const Shape& places) {
   std::vector<int64_t> numbers;
   for (int64_t i = 0; i < places.numel(); ++i) numbers.push_back(i * i % table[0]);
-  return unary_case("embedding/" + name, table, [ids = Tensor::of(places, numbers)](const Tensor& t) {
-    return embedding(beside(ids, t), t);
-  });
+  return unary_case("embedding/" + name, table,
+                    [ids = Tensor::of(places, numbers)](const Tensor& t) { return embedding(beside(ids, t), t); });
 }
 
 OpCase pad_case(const std::string& name, const Shape& x, std::array<int64_t, 4> amounts, Border border) {
