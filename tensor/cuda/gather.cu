@@ -43,15 +43,14 @@ void gather_rows(const Tensor& y, const Tensor& table, const Tensor& ids) {
 }
 
 // Calls f(place) for the places from `first` to `end` whose id is `id`, in order; a warp compares 32 of them at a time. All
-// lanes of it call it together, and f must not depend on the lane for how it ends: false ends the search.
+// lanes of it call it together, and f gives all of them the same: false ends the search.
 template <class F> __device__ inline void for_places_of(int64_t id, const int64_t* ids, int64_t first, int64_t end, F&& f) {
   const int lane = int(threadIdx.x) % warp_size;
   for (int64_t base = first; base < end; base += warp_size) {
     const uint32_t same = ballot(base + lane < end && ids[base + lane] == id);
-    for (int bit = 0; same >> bit != 0; ++bit) {
+    if (same == 0) continue;
+    for (int bit = 0; bit < warp_size; ++bit)
       if ((same >> bit & 1) != 0 && !f(base + bit)) return;
-      if (bit == warp_size - 1) break;
-    }
   }
 }
 
