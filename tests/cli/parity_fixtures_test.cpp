@@ -13,8 +13,8 @@ namespace relume::parity {
 namespace {
 
 constexpr const char* kinds_here =
-    "swinir*,degrade_*,torch_resize*,pil_resize,metric_psnr_ssim,metric_niqe,gaussian_weights,tiled_fn,cleaner_swinir*,format_*,"
-    "clip_*,tokenizer,asset,colour_fix";
+    "swinir*,degrade_*,torch_resize*,pil_resize,metric_psnr_ssim,metric_niqe,gaussian_weights,tiled_fn,cleaner_swinir*,"
+    "format_*,clip_*,tokenizer,asset,colour_fix";
 
 std::filesystem::path public_folder() { return test::source_folder() / "../shared/parity"; }
 bool has_public_folder() { return std::filesystem::exists(public_folder() / "manifest.json"); }
