@@ -24,6 +24,8 @@ void register_kinds(Kinds& kinds) {
   register_image_kinds(kinds);
   register_metric_kinds(kinds);
   register_restore_kinds(kinds);
+  register_clip_kinds(kinds);
+  register_colour_kinds(kinds);
   register_format_kinds(kinds);
 #endif
 }

@@ -34,6 +34,8 @@ void register_image_kinds(Kinds& kinds);       // torch_resize, torch_resize_sca
 void register_metric_kinds(Kinds& kinds);      // metric_psnr_ssim, metric_niqe
 void register_restore_kinds(Kinds& kinds);     // gaussian_weights, tiled_fn, cleaner
 void register_format_kinds(Kinds& kinds);      // format_good, format_malformed
+void register_clip_kinds(Kinds& kinds);        // clip_text, clip_full, tokenizer, asset
+void register_colour_kinds(Kinds& kinds);      // colour_fix
 
 // The SwinIR of a case, on its device: `call` is the reference's constructor call, `prefix` what the case's weights carry
 // before their names.

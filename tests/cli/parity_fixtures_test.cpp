@@ -13,8 +13,8 @@ namespace relume::parity {
 namespace {
 
 constexpr const char* kinds_here =
-    "swinir*,vae*,rrdbnet*,scunet*,timestep_embedding,unet*,spatial_transformer,cldm_init,degrade_*,torch_resize*,pil_resize,"
-    "metric_psnr_ssim,metric_niqe,gaussian_weights,tiled_fn,cleaner*,format_*";
+    "swinir*,vae*,rrdbnet*,scunet*,timestep_embedding,unet*,spatial_transformer,cldm_init,clip_*,tokenizer,asset,colour_fix,"
+    "degrade_*,torch_resize*,pil_resize,metric_psnr_ssim,metric_niqe,gaussian_weights,tiled_fn,cleaner*,format_*";
 
 std::filesystem::path public_folder() { return test::source_folder() / "../shared/parity"; }
 bool has_public_folder() { return std::filesystem::exists(public_folder() / "manifest.json"); }

@@ -6,6 +6,7 @@
 #include "autograd/attention.h"
 #include "autograd/conv.h"
 #include "autograd/elementwise.h"
+#include "autograd/gather.h"
 #include "autograd/matmul.h"
 #include "autograd/norm.h"
 #include "autograd/reduce.h"
@@ -134,6 +135,14 @@ OpCase gated_case(const std::string& name, const Shape& x, Activation act) {
   return unary_case("gated_activation/" + name, x, [act](const Tensor& t) { return gated_activation(t, act); });
 }
 
+// Rows of a table, some of them several times and some never.
+OpCase embedding_case(const std::string& name, const Shape& table, const Shape& places) {
+  std::vector<int64_t> numbers;
+  for (int64_t i = 0; i < places.numel(); ++i) numbers.push_back(i * i % table[0]);
+  return unary_case("embedding/" + name, table,
+                    [ids = Tensor::of(places, numbers)](const Tensor& t) { return embedding(beside(ids, t), t); });
+}
+
 OpCase pad_case(const std::string& name, const Shape& x, std::array<int64_t, 4> amounts, Border border) {
   return unary_case("pad/" + name, x,
                     [=](const Tensor& t) { return pad(t, amounts[0], amounts[1], amounts[2], amounts[3], border); });
@@ -154,6 +163,9 @@ std::vector<OpCase> small_cases() {
       unary_case("exp", {3, 11}, exp),
       unary_case("columns", {2, 3, 7}, [](const Tensor& x) { return columns(x, 2, 6); }),
       unary_case("columns/all", {4, 5}, [](const Tensor& x) { return columns(x, 0, 5); }),
+      embedding_case("odd", {11, 13}, {2, 7}),
+      embedding_case("one", {1, 1}, {1}),
+      embedding_case("packs", {5, 24}, {3, 1, 5}),
       unary_case("scale", {5, 3}, [](const Tensor& x) { return scale(x, -2.5); }),
       unary_case("sum", {7, 11}, sum),
       unary_case("reshape", {2, 3, 5},
@@ -321,6 +333,7 @@ std::vector<OpCase> large_cases() {
       attention_case("unet/middle", {1, 64, 1280}, 64, {.heads = 20}),
       attention_case("vae", {1, 4096, 512}, 4096, {}),
       attention_case("text", {1, 77, 1024}, 77, {.heads = 16, .causal = true}),
+      embedding_case("text", {49408, 1024}, {1, 77}),
       {.name = "layer_norm/paper",
        .inputs = {{tokens}, {{180}}, {{180}}},
        .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
