@@ -11,6 +11,8 @@ void register_kinds(Kinds& kinds) {
   register_metric_kinds(kinds);
   register_restore_kinds(kinds);
   register_format_kinds(kinds);
+  register_diffusion_kinds(kinds);
+  register_sampler_kinds(kinds);
 #endif
 }
 

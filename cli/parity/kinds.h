@@ -7,6 +7,7 @@
 
 #include "cli/parity/case.h"
 #include "cli/parity/report.h"
+#include "models/diffusion/schedule.h"
 #include "models/swinir.h"
 
 namespace relume::parity {
@@ -28,9 +29,14 @@ void register_image_kinds(Kinds& kinds);       // torch_resize, torch_resize_sca
 void register_metric_kinds(Kinds& kinds);      // metric_psnr_ssim, metric_niqe
 void register_restore_kinds(Kinds& kinds);     // gaussian_weights, tiled_fn, cleaner
 void register_format_kinds(Kinds& kinds);      // format_good, format_malformed
+void register_diffusion_kinds(Kinds& kinds);   // schedule, sampler_schedules, cfg_rescale, start_point, guidance
+void register_sampler_kinds(Kinds& kinds);     // sampler_spaced, sampler_ddim, sampler_dpm, sampler_edm
 
 // The SwinIR of a case, on its device: `call` is the reference's constructor call, `prefix` what the case's weights carry
 // before their names.
 std::unique_ptr<SwinIR> swinir_of(const Case& c, const Json& call, const std::string& prefix = "");
+
+// The noise schedule of a case; `diffusion` is the object that holds timesteps, linear_start and linear_end.
+ScheduleOptions schedule_options(const Case& c, const Json& diffusion, bool zero_snr);
 
 }  // namespace relume::parity
