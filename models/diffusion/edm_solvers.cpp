@@ -37,7 +37,7 @@ class EdmRun {
   Tensor denoised(const Tensor& x, double sigma) const { return denoiser_(x, sigma, i_); }
   Tensor noise(int64_t draw) const { return noise_like(x_, sampling_, draw); }
   double rounded(double v) const { return options_.exact_reference ? double(float(v)) : v; }
-  void remember(const Tensor& denoised, double h);
+  void remember(const Tensor& value, double h);
   void add_noise_between(double h, const Tensor& mean);
 
   // Of an ancestral step: solve down to `down`, then add noise of deviation `up`.
