@@ -7,6 +7,7 @@
 
 #include "cli/parity/case.h"
 #include "cli/parity/report.h"
+#include "models/diffusion/schedule.h"
 #include "models/rrdbnet.h"
 #include "models/scunet.h"
 #include "models/swinir.h"
@@ -36,6 +37,8 @@ void register_restore_kinds(Kinds& kinds);     // gaussian_weights, tiled_fn, cl
 void register_format_kinds(Kinds& kinds);      // format_good, format_malformed
 void register_clip_kinds(Kinds& kinds);        // clip_text, clip_full, tokenizer, asset
 void register_colour_kinds(Kinds& kinds);      // colour_fix
+void register_diffusion_kinds(Kinds& kinds);   // schedule, sampler_schedules, cfg_rescale, start_point, guidance
+void register_sampler_kinds(Kinds& kinds);     // sampler_spaced, sampler_ddim, sampler_dpm, sampler_edm
 
 // The SwinIR of a case, on its device: `call` is the reference's constructor call, `prefix` what the case's weights carry
 // before their names.
@@ -56,5 +59,8 @@ Tensor maps_of(const Case& c, const std::string& full_name);
 // Compares the gradient that reached every parameter with the case's, which has `prefix` before their names; a parameter that
 // none reached is an Error.
 void compare_parameter_gradients(const Module& module, Report& report, const std::string& prefix = "");
+
+// The noise schedule of a case; `diffusion` is the object that holds timesteps, linear_start and linear_end.
+ScheduleOptions schedule_options(const Case& c, const Json& diffusion, bool zero_snr);
 
 }  // namespace relume::parity

@@ -54,11 +54,15 @@ double sum_of_squares(const Values& v) { return std::inner_product(v.begin(), v.
 double norm(const Values& v) { return std::sqrt(sum_of_squares(v)); }
 double difference(double a, double b) { return a == b ? 0 : std::abs(a - b); }  // equal infinities differ by 0
 
+// Infinities that agree count neither as a difference nor in the size.
 double rel_l2(const Values& ours, const Values& theirs) {
-  double squares = 0;
-  for (size_t i = 0; i < ours.size(); ++i) squares += difference(ours[i], theirs[i]) * difference(ours[i], theirs[i]);
+  double squares = 0, size = 0;
+  for (size_t i = 0; i < ours.size(); ++i) {
+    squares += difference(ours[i], theirs[i]) * difference(ours[i], theirs[i]);
+    if (ours[i] != theirs[i] || std::isfinite(theirs[i])) size += theirs[i] * theirs[i];
+  }
   if (squares == 0) return 0;
-  const double size = norm(theirs);
+  size = std::sqrt(size);
   return std::isfinite(size) ? std::sqrt(squares) / std::max(size, smallest_norm) : infinity;
 }
 
