@@ -22,7 +22,8 @@ Json without(const Json& call, const std::vector<std::string>& keys) {
 template <class Config> Config config_of(const Json& call, const std::string& where) {
   RELUME_CHECK(call.contains("num_head_channels"), where, ": 'num_head_channels' is missing");
   Json merged = {{"channel_mult", {1, 2, 4, 8}}, {"use_linear_in_transformer", false}};  // where the class has other defaults
-  for (const auto& [key, value] : without(call, {"procedural", "image_size", "legacy", "use_checkpoint"}).items()) {
+  const Json options = without(call, {"procedural", "image_size", "legacy", "use_checkpoint"});
+  for (const auto& [key, value] : options.items()) {
     if (key != "use_spatial_transformer")
       merged[key] = value;
     else

@@ -203,11 +203,7 @@ std::vector<OpCase> small_cases() {
        .run = [](const Inputs& in) { return add_per_sample(in[0], in[1]); }},
       {.name = "concat/of_convolutions",  // whose gradient comes in pitched rows
        .inputs = {{{1, 5, 4, 3}}, {{4, 3, 3, 3}}, {{3, 3, 3, 3}}},
-       .run =
-           [](const Inputs& in) {
-             const ConvOptions same = ConvOptions::same(3);
-             return concat(conv2d(in[0], in[1], {}, same), conv2d(in[0], in[2], {}, same));
-           }},
+       .run = [same](const Inputs& in) { return concat(conv2d(in[0], in[1], {}, same), conv2d(in[0], in[2], {}, same)); }},
       {.name = "sum_squared_error",
        .inputs = {{{3, 5, 2}}, {{3, 5, 2}}},
        .run = [](const Inputs& in) { return sum_squared_error(in[0], in[1]); }},
