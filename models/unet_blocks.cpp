@@ -38,7 +38,7 @@ Tensor timestep_embedding(const Tensor& t, int64_t width) {
   for (int64_t n = 0; n < t.shape(0); ++n) {
     float* row = embedding.data<float>() + n * width;
     for (int64_t k = 0; k < half; ++k) {
-      const float angle = t.data<float>()[n * t.pitch()] * std::exp(log_period * float(k) / float(half));
+      const float angle = t.data<float>()[n] * std::exp(log_period * float(k) / float(half));
       row[k] = std::cos(angle);
       row[half + k] = std::sin(angle);
     }
