@@ -26,7 +26,8 @@ Denoiser classifier_free(ConditionedDenoiser denoiser, const ClassifierFreeOptio
     twice.slice(samples, 2 * samples).copy_from(x);
     const Tensor both = denoiser(twice, t, Texts::both);
     RELUME_CHECK(both.shape() == twice.shape(), "classifier-free guidance: the network made ", both, " of ", twice);
-    return linear_combination({{w, both.slice(0, samples)}, {1 - w, both.slice(samples, 2 * samples)}});
+    const Tensor positive = both.slice(0, samples), negative = both.slice(samples, 2 * samples);
+    return add_rounded(negative, w, linear_combination({{1, positive}, {-1, negative}}));
   };
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 
+#include "autograd/graph.h"
 #include "base/text.h"
 #include "models/diffusion/linear_combination.h"
 
@@ -33,6 +34,16 @@ size_t nearest(const std::vector<double>& sigmas, double sigma) {
 }
 
 double alpha_bar_of(double sigma) { return 1 / (1 + sigma * sigma); }
+
+// x_0 from x = x_0 + sigma eps.
+Tensor estimate(const DiffusionModel& model, const Tensor& x, double sigma, double time) {
+  const NoGrad no_grad;
+  const double alpha_bar = alpha_bar_of(sigma), alpha = std::sqrt(alpha_bar);
+  const Tensor predicted = model.denoiser(linear_combination({{alpha, x}}), time);
+  const bool v = model.prediction == Prediction::v;
+  const Tensor kept = linear_combination({{v ? alpha_bar : 1, x}});
+  return add_rounded(kept, v ? -sigma * alpha : -sigma, predicted);
+}
 
 }  // namespace
 
@@ -71,8 +82,7 @@ Tensor sample_edm(const DiffusionModel& model, int64_t steps, const EdmOptions& 
         .count = steps,
         .time = double(grid.times[nearest(sigmas, sigma)]),
         .x0_weight = posterior_x0_weight(alpha_bar_of(sigmas[size_t(i)]), alpha_bar_of(sigmas[size_t(i) + 1]))};
-    const double alpha = std::sqrt(alpha_bar_of(sigma));
-    return estimate_x0(model, sampling, linear_combination({{alpha, noisy}}), alpha, sigma * alpha, shown);
+    return after_hook(estimate(model, noisy, sigma, shown.time), sampling, shown);
   };
   const Tensor start = linear_combination({{std::sqrt(1 + sigmas[0] * sigmas[0]), x}});
   return solve_edm(sigmas, options, denoiser, start, sampling);

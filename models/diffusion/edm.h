@@ -30,8 +30,9 @@ struct EdmOptions {
   double s_noise = 1;                            // factor of all noise
   double eta = 1;                                // ancestral and SDE solvers: 0 adds no noise
   int order = 1;                                 // lms: 1 to 4
-  // As the reference computes, to compare with it: every model starts at sigma 1e4, and the scalars of ancestral steps are f32.
-  // Otherwise sampling starts at the sigma of the model's own schedule, which is 1e4 with zero terminal SNR alone.
+  // As the reference computes, to compare with it: every model starts at sigma 1e4, and scalars are f32 where that shows. For
+  // f32 latents on the CPU. Otherwise sampling starts at the sigma of the model's own schedule, which is 1e4 with zero terminal
+  // SNR alone.
   bool exact_reference = false;
 };
 

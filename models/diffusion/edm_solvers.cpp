@@ -37,8 +37,11 @@ class EdmRun {
   Tensor denoised(const Tensor& x, double sigma) const { return denoiser_(x, sigma, i_); }
   Tensor noise(int64_t draw) const { return noise_like(x_, sampling_, draw); }
   double rounded(double v) const { return options_.exact_reference ? double(float(v)) : v; }
+  Tensor slope(const Tensor& x, const Tensor& x0, double sigma) const;
+  double middle(double from, double to) const;
   void remember(const Tensor& value, double h);
   void add_noise_between(double h, const Tensor& mean);
+  Tensor through_middle(const Tensor& x, double from, double to) const;
 
   // Of an ancestral step: solve down to `down`, then add noise of deviation `up`.
   struct Ancestral {
@@ -58,8 +61,8 @@ class EdmRun {
   std::vector<double> past_h_;  // the lengths of these steps in log sigma
 };
 
-// x along dx/dsigma = (x - x_0) / sigma with x_0 held, exactly.
-Tensor move(const Tensor& x, const Tensor& x0, double from, double to) {
+// The exact solution of dx/dsigma = (x - x_0) / sigma with x_0 held.
+Tensor solution(const Tensor& x, const Tensor& x0, double from, double to) {
   return linear_combination({{to / from, x}, {1 - to / from, x0}});
 }
 
@@ -94,60 +97,70 @@ EdmRun::Ancestral EdmRun::ancestral(double from, double to) const {
   return {rounded(std::sqrt(std::max(0.0, rounded(to2 - rounded(up * up))))), up};
 }
 
+// dx/dsigma. When the reference is asked for, the difference is divided in f64, so that it is rounded once, as by a division.
+Tensor EdmRun::slope(const Tensor& x, const Tensor& x0, double sigma) const {
+  const Tensor difference = linear_combination({{1, x}, {-1, x0}});
+  if (!options_.exact_reference) return linear_combination({{1 / sigma, difference}});
+  return linear_combination({{1 / sigma, difference.to(DType::f64)}}).to(x.dtype());
+}
+
+// Between two sigmas, in their logarithm.
+double EdmRun::middle(double from, double to) const {
+  if (!options_.exact_reference) return std::sqrt(from * to);
+  const double a = rounded(std::log(from)), b = rounded(std::log(to));
+  return rounded(std::exp(rounded(b - rounded(b - a) / 2)));
+}
+
 std::pair<Tensor, double> EdmRun::churned() const {
   const bool inside = options_.s_tmin <= sigma() && sigma() <= options_.s_tmax;
   const double steps = double(sigmas_.size() - 1);
   const double gamma = inside ? std::min(options_.s_churn / steps, std::numbers::sqrt2 - 1) : 0;
   if (gamma == 0) return {x_, sigma()};
-  const double raised = sigma() * (1 + gamma), added = std::sqrt(raised * raised - sigma() * sigma());
+  const double raised = rounded(sigma() * rounded(1 + gamma)), added = std::sqrt(raised * raised - sigma() * sigma());
   return {linear_combination({{1, x_}, {options_.s_noise * added, noise(i_)}}), raised};
 }
 
 void EdmRun::euler_step() {
   const auto [x, from] = churned();
-  x_ = move(x, denoised(x, from), from, next());
+  x_ = add_rounded(x, rounded(next() - from), slope(x, denoised(x, from), from));
 }
 
 void EdmRun::euler_ancestral_step() {
   const Ancestral a = ancestral(sigma(), next());
-  x_ = move(x_, denoised(x_, sigma()), sigma(), a.down);
+  x_ = add_rounded(x_, rounded(a.down - sigma()), slope(x_, denoised(x_, sigma()), sigma()));
   if (a.up > 0) x_ = linear_combination({{1, x_}, {options_.s_noise * a.up, noise(i_)}});
 }
 
 void EdmRun::heun_step() {
   const auto [x, from] = churned();
-  const Tensor d = denoised(x, from), x2 = move(x, d, from, next());
+  const double distance = rounded(next() - from);
+  const Tensor first = slope(x, denoised(x, from), from), x2 = add_rounded(x, distance, first);
   if (ends_at_zero()) {
     x_ = x2;
     return;
   }
-  // The mean of the slopes (x - x_0) / sigma at both ends.
-  const double a = (next() - from) / (2 * from), b = (next() - from) / (2 * next());
-  x_ = linear_combination({{1 + a, x}, {-a, d}, {b, x2}, {-b, denoised(x2, next())}});
+  const Tensor second = slope(x2, denoised(x2, next()), next());
+  x_ = add_rounded(x, distance, linear_combination({{0.5, first}, {0.5, second}}));
+}
+
+// A step along the slope at its middle; along that at its start when it ends at sigma 0.
+Tensor EdmRun::through_middle(const Tensor& x, double from, double to) const {
+  const Tensor first = slope(x, denoised(x, from), from);
+  if (to == 0) return add_rounded(x, -from, first);
+  const double between = middle(from, to);
+  const Tensor x2 = add_rounded(x, rounded(between - from), first);
+  return add_rounded(x, rounded(to - from), slope(x2, denoised(x2, between), between));
 }
 
 void EdmRun::dpm_2_step() {
   const auto [x, from] = churned();
-  const Tensor d = denoised(x, from);
-  if (ends_at_zero()) {
-    x_ = move(x, d, from, 0);
-    return;
-  }
-  const double middle = std::sqrt(from * next()), slope = (next() - from) / middle;
-  const Tensor x2 = move(x, d, from, middle);
-  x_ = linear_combination({{1, x}, {slope, x2}, {-slope, denoised(x2, middle)}});
+  x_ = through_middle(x, from, next());
 }
 
 void EdmRun::dpm_2_ancestral_step() {
   const Ancestral a = ancestral(sigma(), next());
-  const Tensor d = denoised(x_, sigma());
-  if (a.down == 0) {
-    x_ = move(x_, d, sigma(), 0);
-    return;
-  }
-  const double middle = std::sqrt(sigma() * a.down), slope = (a.down - sigma()) / middle;
-  const Tensor x2 = move(x_, d, sigma(), middle), noisy = a.up > 0 ? noise(i_) : Tensor();
-  x_ = linear_combination({{1, x_}, {slope, x2}, {-slope, denoised(x2, middle)}, {options_.s_noise * a.up, noisy}});
+  x_ = through_middle(x_, sigma(), a.down);
+  if (a.up > 0) x_ = linear_combination({{1, x_}, {options_.s_noise * a.up, noise(i_)}});
 }
 
 // The integral over the step of the Lagrange polynomial that is 1 at the sigma `j` steps ago and 0 at the others of the newest
@@ -166,22 +179,22 @@ double adams_bashforth(const std::vector<double>& sigmas, int64_t i, int64_t ord
 }
 
 void EdmRun::lms_step() {
-  const Tensor d = denoised(x_, sigma());
-  remember(linear_combination({{1 / sigma(), x_}, {-1 / sigma(), d}}), 0);
+  remember(slope(x_, denoised(x_, sigma()), sigma()), 0);
   const int64_t order = int64_t(past_.size());
-  for (int64_t j = 0; j < order; ++j)
-    x_ = linear_combination({{1, x_}, {adams_bashforth(sigmas_, i_, order, j), past_[size_t(j)]}});
+  Tensor sum = zeros_like(x_);
+  for (int64_t j = 0; j < order; ++j) sum = add_rounded(sum, adams_bashforth(sigmas_, i_, order, j), past_[size_t(j)]);
+  x_ = linear_combination({{1, x_}, {1, sum}});
 }
 
 void EdmRun::dpmpp_2s_ancestral_step() {
   const Ancestral a = ancestral(sigma(), next());
   const Tensor d = denoised(x_, sigma());
   if (a.down == 0) {
-    x_ = move(x_, d, sigma(), 0);
+    x_ = solution(x_, d, sigma(), 0);
     return;
   }
-  const double middle = std::sqrt(sigma() * a.down);
-  const Tensor x2 = move(x_, d, sigma(), middle), noisy = a.up > 0 ? noise(i_) : Tensor(), d2 = denoised(x2, middle);
+  const double between = std::sqrt(sigma() * a.down);
+  const Tensor x2 = solution(x_, d, sigma(), between), noisy = a.up > 0 ? noise(i_) : Tensor(), d2 = denoised(x2, between);
   const double keep = a.down / sigma();
   x_ = linear_combination({{keep, x_}, {1 - keep, d2}, {options_.s_noise * a.up, noisy}});
 }
@@ -190,21 +203,21 @@ void EdmRun::dpmpp_2s_ancestral_step() {
 void EdmRun::dpmpp_sde_step() {
   const Tensor d = denoised(x_, sigma());
   if (ends_at_zero()) {
-    x_ = move(x_, d, sigma(), 0);
+    x_ = solution(x_, d, sigma(), 0);
     return;
   }
   const double t = rounded(-std::log(sigma())), t_next = rounded(-std::log(next()));
   const double from = rounded(std::exp(-t)), to = rounded(std::exp(-t_next));
-  const double middle = rounded(std::exp(-rounded(t + rounded(t_next - t) / 2)));
-  const Ancestral half = ancestral(from, middle), whole = ancestral(from, to);
+  const double between = rounded(std::exp(-rounded(t + rounded(t_next - t) / 2)));
+  const Ancestral half = ancestral(from, between), whole = ancestral(from, to);
   const Tensor first = half.up > 0 ? noise(2 * i_) : Tensor(), second = whole.up > 0 ? noise(2 * i_ + 1) : Tensor();
   const double keep_half = half.down / from, keep = whole.down / from;
   const Tensor x2 = linear_combination({{keep_half, x_}, {1 - keep_half, d}, {options_.s_noise * half.up, first}});
   const double scale = options_.s_noise * whole.up / std::sqrt(from - to);
   x_ = linear_combination({{keep, x_},
-                           {1 - keep, denoised(x2, middle)},
-                           {scale * std::sqrt(from - middle), first},
-                           {scale * std::sqrt(middle - to), second}});
+                           {1 - keep, denoised(x2, between)},
+                           {scale * std::sqrt(from - between), first},
+                           {scale * std::sqrt(between - to), second}});
 }
 
 void EdmRun::remember(const Tensor& value, double h) {
@@ -221,7 +234,7 @@ void EdmRun::dpmpp_2m_step() {
   const Tensor d = denoised(x_, sigma());
   const double keep = next() / sigma(), h = -std::log(keep);
   if (past_.empty() || ends_at_zero()) {
-    x_ = move(x_, d, sigma(), next());
+    x_ = solution(x_, d, sigma(), next());
   } else {
     const double extrapolated = (1 - keep) * h / (2 * past_h_[0]);
     x_ = linear_combination({{keep, x_}, {1 - keep + extrapolated, d}, {-extrapolated, past_[0]}});
@@ -285,6 +298,8 @@ void check(const std::vector<double>& sigmas, const EdmOptions& options) {
 Tensor solve_edm(const std::vector<double>& sigmas, const EdmOptions& options, const EdmDenoiser& denoiser, const Tensor& x,
                  const Sampling& sampling) {
   check(sigmas, options);
+  RELUME_CHECK(!options.exact_reference || x.device() == Device{}, "EDM sampling: exact_reference needs latents on the CPU; ",
+               x, " given");
   return EdmRun(sigmas, options, denoiser, x, sampling).run();
 }
 

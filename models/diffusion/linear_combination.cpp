@@ -28,6 +28,10 @@ Tensor linear_combination(std::initializer_list<Term> terms) {
   return sum;
 }
 
+Tensor add_rounded(const Tensor& x, double factor, const Tensor& y) {
+  return linear_combination({{1, x}, {1, linear_combination({{factor, y}})}});
+}
+
 std::array<double, 3> difference_factors(double r0, double r1, double w1, double w2) {
   const double share = r0 / (r0 + r1);
   const double d10 = w1 * (1 + share) + w2 / (r0 + r1), d11 = -w1 * share - w2 / (r0 + r1);

@@ -17,6 +17,10 @@ struct Term {
 // factor 0 is left out, whatever it holds. Not differentiable.
 Tensor linear_combination(std::initializer_list<Term> terms);
 
+// x + factor * y, the product rounded before it is added, as the reference computes it: where both are large and the sum is
+// not, as from sigma 1e4, that shows.
+Tensor add_rounded(const Tensor& x, double factor, const Tensor& y);
+
 // Factors of the newest three values m0, m1, m2 of a function in w1 D1 + w2 D2, with the differences of the published multistep
 // solvers of three values (DPM-Solver, Lu et al. 2022, and the EDM form):
 //   D10 = (m0 - m1) / r0, D11 = (m1 - m2) / r1, D1 = D10 + (D10 - D11) r0 / (r0 + r1), D2 = (D10 - D11) / (r0 + r1)

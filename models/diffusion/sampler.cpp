@@ -21,10 +21,13 @@ void check_alike(const char* what, const Tensor& made, const Tensor& x) {
 
 Tensor estimate_x0(const DiffusionModel& model, const Sampling& sampling, const Tensor& x, double alpha, double sigma,
                    const SampleStep& step) {
-  const Tensor x0 = plain_estimate(model, x, alpha, sigma, step.time);
+  return after_hook(plain_estimate(model, x, alpha, sigma, step.time), sampling, step);
+}
+
+Tensor after_hook(const Tensor& x0, const Sampling& sampling, const SampleStep& step) {
   if (!sampling.hook) return x0;
   const Tensor changed = sampling.hook(x0, step).detach();
-  check_alike("the hook", changed, x);
+  check_alike("the hook", changed, x0);
   return changed;
 }
 

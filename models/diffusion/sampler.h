@@ -41,6 +41,9 @@ struct Sampling {
 Tensor estimate_x0(const DiffusionModel& model, const Sampling& sampling, const Tensor& x, double alpha, double sigma,
                    const SampleStep& step);
 
+// An estimate of x_0 that a sampler made by itself, after the hook.
+Tensor after_hook(const Tensor& x0, const Sampling& sampling, const SampleStep& step);
+
 // Draw number `draw` for latents x. InputError when there is no source, or when it gives another shape or type.
 Tensor noise_like(const Tensor& x, const Sampling& sampling, int64_t draw);
 
