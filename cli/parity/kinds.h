@@ -11,6 +11,7 @@
 #include "models/rrdbnet.h"
 #include "models/scunet.h"
 #include "models/swinir.h"
+#include "models/vae.h"
 
 namespace relume::parity {
 
@@ -38,13 +39,14 @@ void register_format_kinds(Kinds& kinds);      // format_good, format_malformed
 void register_clip_kinds(Kinds& kinds);        // clip_text, clip_full, tokenizer, asset
 void register_colour_kinds(Kinds& kinds);      // colour_fix
 void register_diffusion_kinds(Kinds& kinds);   // schedule, sampler_schedules, cfg_rescale, start_point, guidance
-void register_sampler_kinds(Kinds& kinds);     // sampler_spaced, sampler_ddim, sampler_dpm, sampler_edm
+void register_sampler_kinds(Kinds& kinds);     // sampler_spaced, sampler_ddim, sampler_dpm, sampler_edm, sampler_guided
 
 // The SwinIR of a case, on its device: `call` is the reference's constructor call, `prefix` what the case's weights carry
 // before their names.
 std::unique_ptr<SwinIR> swinir_of(const Case& c, const Json& call, const std::string& prefix = "");
 std::unique_ptr<RRDBNet> rrdbnet_of(const Case& c, const Json& call);
 std::unique_ptr<SCUNet> scunet_of(const Case& c, const Json& call);
+std::unique_ptr<AutoencoderKL> autoencoder_of(const Case& c, const Json& call);
 
 // A constructor call as a configuration whose fields have the names of the reference's parameters; Error for another name.
 template <class Config> Config config_of_call(const Case& c, Json call) {

@@ -1,15 +1,18 @@
 // Kinds sampler_spaced, sampler_ddim, sampler_dpm, sampler_edm: whole courses over the toy network that the cases describe,
 // with recorded noise, every call compared; then replayed with the recorded outputs of the network (spec/diffbir.md 5.5, 5.6).
+// Kind sampler_guided: spaced courses led by restoration guidance, every step compared (5.7).
 #include <cmath>
 #include <string>
 #include <vector>
 
+#include "autograd/elementwise.h"
 #include "cli/parity/kinds.h"
 #include "infer/tiling.h"
 #include "models/diffusion/classifier_free.h"
 #include "models/diffusion/ddim.h"
 #include "models/diffusion/dpm_solver.h"
 #include "models/diffusion/edm.h"
+#include "models/diffusion/restoration_guidance.h"
 #include "models/diffusion/spaced.h"
 
 namespace relume::parity {
@@ -267,6 +270,57 @@ void run_sampler(const Case& c, Report& report) {
   check_replay(c, report);
 }
 
+// The guidance of a case; what it refers to must live as long.
+RestorationGuidance guidance_of(const Case& c, const AutoencoderKL& vae, const Tensor& target) {
+  const auto factor = c.option<double>("latent_scale_factor");
+  const auto loss = c.option<std::string>("g_loss"), space = c.option<std::string>("g_space");
+  RELUME_CHECK(loss == "mse" || loss == "w_mse", c.name(), ": unknown g_loss '", loss, "'");
+  RELUME_CHECK(space == "rgb" || space == "latent", c.name(), ": unknown g_space '", space, "'");
+  const RestorationGuidanceOptions options{.scale = c.option<double>("g_scale"),
+                                           .start = c.option<double>("g_start"),
+                                           .stop = c.option<double>("g_stop"),
+                                           .repeat = c.option<int>("g_repeat"),
+                                           .region_adaptive = loss == "w_mse"};
+  if (space == "rgb")
+    return {target, [&vae, factor](const Tensor& latents) { return vae.decode(scale(latents, 1 / factor)); }, options};
+  const auto encoded = [&vae, target, factor, noise = c.f32("input.vae_sample_noise")](int64_t application) {
+    const NoGrad no_grad;
+    return scale(vae.encode(target).sample(row_of(noise, application)), factor);
+  };
+  return {encoded, options};
+}
+
+void run_sampler_guided(const Case& c, Report& report) {
+  Trace trace(CallPattern::apart);
+  const ToyNetwork network(c, trace, false);
+  const auto vae = autoencoder_of(c, c.config().at("vae"));
+  RestorationGuidance guidance = guidance_of(c, *vae, to_channels_last(c.f32("input.target")));
+  std::vector<Tensor> before, after;
+  std::vector<int64_t> times, applied;
+  std::vector<double> losses;
+  const X0Hook hook = [&](const Tensor& x0, const SampleStep& step) {
+    before.push_back(x0);
+    after.push_back(guidance(x0, step));
+    times.push_back(int64_t(step.time));
+    applied.push_back(guidance.active(step.time));
+    losses.push_back(applied.back() ? guidance.loss().item() : 0);
+    return after.back();
+  };
+  const DiffusionModel model{
+      .schedule = NoiseSchedule(schedule_options(c, c.config().at("diffusion"), false)),
+      .denoiser = classifier_free([&](const Tensor& x, double t, Texts texts) { return network(x, t, texts); },
+                                  {.scale = c.option<double>("cfg_scale")})};
+  const Tensor z = sample_spaced(model, c.option<int64_t>("steps"), to_channels_last(c.f32("input.x_T")),
+                                 {.noise = recorded_noise(c, false), .hook = hook});
+  const Shape steps{int64_t(times.size())};
+  report.compare("output.z", to_channels_first(z));
+  report.compare("output.pred_x0_before", calls_of(before));
+  report.compare("output.pred_x0_after", calls_of(after));
+  report.compare("output.t", Tensor::of(steps, times));
+  report.compare("output.applied", Tensor::of(steps, applied));
+  report.compare("output.loss", Tensor::of(steps, losses));
+}
+
 }  // namespace
 
 void register_sampler_kinds(Kinds& kinds) {
@@ -274,6 +328,7 @@ void register_sampler_kinds(Kinds& kinds) {
   kinds["sampler_ddim"] = run_sampler;
   kinds["sampler_dpm"] = run_sampler;
   kinds["sampler_edm"] = run_sampler;
+  kinds["sampler_guided"] = run_sampler_guided;
 }
 
 }  // namespace relume::parity

@@ -2,25 +2,11 @@
 #include "autograd/elementwise.h"
 #include "autograd/reduce.h"
 #include "cli/parity/kinds.h"
-#include "models/vae.h"
 
 namespace relume::parity {
 namespace {
 
 constexpr double divergence_weight = 1e-4;  // in the loss of kind vae
-
-// The reference's constructor call; its arguments without a counterpart must have the value that the class supports.
-std::unique_ptr<AutoencoderKL> autoencoder_of(const Case& c) {
-  Json call = c.option<Json>("ddconfig");
-  RELUME_CHECK(c.option_in<bool>(call, "double_z"), c.name(), ": double_z is off, only on is supported");
-  RELUME_CHECK(c.option_in<double>(call, "dropout") == 0, c.name(), ": dropout is not 0, only 0 is supported");
-  call.erase("double_z"), call.erase("dropout");
-  call["embed_dim"] = c.option<int>("embed_dim");
-  auto net = std::make_unique<AutoencoderKL>(config_of_call<AutoencoderConfig>(c, call), c.device());
-  const auto weights = c.weights();
-  load_strict(*net, *weights);
-  return net;
-}
 
 void compare_map(Report& report, const std::string& name, const Tensor& x) {
   report.compare_output(name, to_channels_first(x.detach()));
@@ -36,7 +22,7 @@ void decode_second(const Case& c, const AutoencoderKL& net, Report& report) {
 }
 
 void run_vae(const Case& c, Report& report) {
-  const auto net = autoencoder_of(c);
+  const auto net = autoencoder_of(c, c.config());
   const Tensor image = require_grad(maps_of(c, "input.image"));
   const Tensor encoded = net->encoder(image), moments = net->quant_conv(encoded);
   const DiagonalGaussian posterior(moments);
@@ -83,7 +69,7 @@ void run_vae_block(const Case& c, Report& report) {
 }
 
 void run_vae_full(const Case& c, Report& report) {
-  const auto net = autoencoder_of(c);
+  const auto net = autoencoder_of(c, c.config());
   const NoGrad no_grad;
   const Tensor moments = net->moments(maps_of(c, "input.image"));
   compare_map(report, "moments", moments);
@@ -92,6 +78,19 @@ void run_vae_full(const Case& c, Report& report) {
 }
 
 }  // namespace
+
+// Its arguments without a counterpart must have the value that the class supports.
+std::unique_ptr<AutoencoderKL> autoencoder_of(const Case& c, const Json& call) {
+  Json merged = c.option_in<Json>(call, "ddconfig");
+  RELUME_CHECK(c.option_in<bool>(merged, "double_z"), c.name(), ": double_z is off, only on is supported");
+  RELUME_CHECK(c.option_in<double>(merged, "dropout") == 0, c.name(), ": dropout is not 0, only 0 is supported");
+  merged.erase("double_z"), merged.erase("dropout");
+  merged["embed_dim"] = c.option_in<int>(call, "embed_dim");
+  auto net = std::make_unique<AutoencoderKL>(config_of_call<AutoencoderConfig>(c, merged), c.device());
+  const auto weights = c.weights();
+  load_strict(*net, *weights);
+  return net;
+}
 
 void register_vae_kinds(Kinds& kinds) {
   kinds["vae"] = run_vae;
