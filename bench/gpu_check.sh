@@ -205,11 +205,18 @@ stage_compare() {
   if on_gpu; then
     "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || skip "the PyTorch of $python sees no GPU"
   fi
-  limited "$python" "$root/bench/compare_torch.py" stage1 --device "$device" --ours "$build/stage1_bench" --python "$python" \
-    "${quick[@]}" >"$out/compare.txt"
-  tail -n 1 "$out/compare.txt" >"$out/compare.json"
-  { echo '```'; sed '$d' "$out/compare.txt"; echo '```'; } >"$out/compare.md"
-  note "$(tail -n 1 "$out/compare.txt" | tr -d '`|')"
+  local precisions=(f32) precision
+  if on_gpu; then precisions=(f32 bf16); fi
+  for precision in "${precisions[@]}"; do
+    [[ -e $out/compare.$precision ]] && continue  # done before the stage was cut off
+    limited "$python" "$root/bench/compare_torch.py" stage1 --device "$device" --precision "$precision" \
+      --ours "$build/stage1_bench" --python "$python" "${quick[@]}" >"$out/compare.txt"
+    mv -- "$out/compare.txt" "$out/compare.$precision"
+  done
+  local texts=("${precisions[@]/#/$out/compare.}")
+  { echo '```'; for text in "${texts[@]}"; do sed '$d' "$text"; done; echo '```'; } >"$out/compare.md"
+  for text in "${texts[@]}"; do tail -n 1 "$text"; done | paste -sd , | sed 's/.*/[&]/' >"$out/compare.json"
+  note "$(tr -d '`|' <"$out/compare.json")"
 }
 
 # ---- The report --------------------------------------------------------------------------------------------------------------
@@ -286,7 +293,7 @@ run_stage() {
     say "$stage: done before"
     return
   fi
-  [[ ! $again ]] || rm -f -- "$out/$stage.parts"
+  [[ ! $again ]] || rm -f -- "$out/$stage.parts" "$out/$stage".{f32,bf16}
   rm -f -- "$out/$stage".{state,seconds,what,why,md,json}
   local started=$SECONDS code state
   deadline=$((SECONDS + minutes * 60 - 10))
