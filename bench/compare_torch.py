@@ -51,16 +51,18 @@ def stop(message):
 
 
 class Contender:
-    """A child process that runs its network once for every line `run`."""
+    """A child process that runs its network once for every line `run`, when it is ready()."""
 
     def __init__(self, name, command, environment, threads):
-        self.name, self.times, self.values = name, [], []
+        self.name, self.threads, self.times, self.values = name, threads, [], []
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(command, env=environment, text=True, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=self.errors)
+
+    def ready(self):
         self.facts = self._reply()
-        if self.facts["threads"] != threads:
-            stop(f"{name} runs {self.facts['threads']} threads, {threads} were asked for")
+        if self.facts["threads"] != self.threads:
+            stop(f"{self.name} runs {self.facts['threads']} threads, {self.threads} were asked for")
 
     def _reply(self):
         line = self.process.stdout.readline()
@@ -150,6 +152,8 @@ def check_values(contenders, tolerance):
 
 def alternate(contenders, args, check):
     """Warms all up, checks their values, then runs every round in turning order; leaves the rounds' times."""
+    for c in contenders:
+        c.ready()  # until here they start side by side
     for _ in range(args.warmup):
         for c in contenders:
             c.run()
@@ -196,6 +200,7 @@ def measure_memory(stage, mode, args):
     rows = {}
     for name, command in stage.commands(mode, compiled=False).items():
         with stage.start(name, command) as contender:
+            contender.ready()
             contender.run()
             contender.run()
             m = contender.memory()

@@ -167,15 +167,22 @@ stage_parity() {
   note "$(grep -E '^[0-9]+ passed, ' "$out/$stage.log" | paste -sd ';')"
 }
 
-# check_kernels TOOL FILTER: the tests of the filter in parts, so that a stage that was cut off need not begin anew.
+# check_kernels TOOL FILTER: the tests of the filter in parts, side by side; a stage that was cut off does not begin anew.
 check_kernels() {
-  local part parts=8
+  local part parts=8 running=() code=0
   for ((part = 0; part < parts; ++part)); do
     grep -qsx "$1 $part" "$out/sanitizer.parts" && continue
-    GTEST_TOTAL_SHARDS=$parts GTEST_SHARD_INDEX=$part limited compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 \
-      "$build/tests/cuda/cuda_test" --gtest_brief=1 --gtest_filter="$2"
-    echo "$1 $part" >>"$out/sanitizer.parts"
+    (
+      export GTEST_TOTAL_SHARDS=$parts GTEST_SHARD_INDEX=$part OMP_NUM_THREADS=2
+      limited compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 \
+        "$build/tests/cuda/cuda_test" --gtest_brief=1 --gtest_filter="$2" >"$out/sanitizer.$1.$part" 2>&1
+      echo "$1 $part" >>"$out/sanitizer.parts"
+    ) &
+    running+=($!)
   done
+  for part in "${running[@]}"; do wait "$part" || code=$?; done
+  cat -- "$out/sanitizer.$1".*
+  ((code == 0)) || exit "$code"
 }
 
 stage_sanitizer() {
