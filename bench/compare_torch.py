@@ -197,13 +197,16 @@ def measure_memory(stage, mode, args):
     """Prints the table of memory; returns ours over PyTorch's: working, working above start, total (None without ours)."""
     print(f"\n{mode}: memory of a fresh process, MB\n  {'':<22} {'peak':>8} {'weights':>8} {'optimiser':>10} {'start':>8}"
           f" {'working':>8} {'above start':>12}")
-    rows = {}
-    for name, command in stage.commands(mode, compiled=False).items():
-        with stage.start(name, command) as contender:
-            contender.ready()
-            contender.run()
-            contender.run()
-            m = contender.memory()
+    rows, measured = {}, {}
+    with contextlib.ExitStack() as stack:
+        contenders = [stack.enter_context(stage.start(*item)) for item in stage.commands(mode, compiled=False).items()]
+        for c in contenders:
+            c.ready()
+        for c in contenders:
+            c.run()
+            c.run()
+            measured[c.name] = c.memory()
+    for name, m in measured.items():
         working = m["peak_bytes"] - m["weights_bytes"] - m["optimizer_bytes"]
         rows[name] = (working, working - m["baseline_bytes"], m["peak_bytes"])
         cells = [m["peak_bytes"], m["weights_bytes"], m["optimizer_bytes"], m["baseline_bytes"], *rows[name][:2]]

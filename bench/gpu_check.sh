@@ -212,17 +212,18 @@ stage_compare() {
   if on_gpu; then
     "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || skip "the PyTorch of $python sees no GPU"
   fi
-  local precisions=(f32) precision
+  local precisions=(f32) precision text texts=()
   if on_gpu; then precisions=(f32 bf16); fi
   for precision in "${precisions[@]}"; do
-    [[ -e $out/compare.$precision ]] && continue  # done before the stage was cut off
-    limited "$python" "$root/bench/compare_torch.py" stage1 --device "$device" --precision "$precision" \
-      --ours "$build/stage1_bench" --python "$python" "${quick[@]}" >"$out/compare.txt"
-    mv -- "$out/compare.txt" "$out/compare.$precision"
+    if [[ ! -e $out/compare.$precision ]]; then  # else done before the stage was cut off
+      limited "$python" "$root/bench/compare_torch.py" stage1 --device "$device" --precision "$precision" \
+        --ours "$build/stage1_bench" --python "$python" "${quick[@]}" >"$out/compare.txt"
+      mv -- "$out/compare.txt" "$out/compare.$precision"
+    fi
+    texts+=("$out/compare.$precision")
+    { echo '```'; for text in "${texts[@]}"; do sed '$d' "$text"; done; echo '```'; } >"$out/compare.md"
+    for text in "${texts[@]}"; do tail -n 1 "$text"; done | paste -sd , | sed 's/.*/[&]/' >"$out/compare.json"
   done
-  local texts=("${precisions[@]/#/$out/compare.}")
-  { echo '```'; for text in "${texts[@]}"; do sed '$d' "$text"; done; echo '```'; } >"$out/compare.md"
-  for text in "${texts[@]}"; do tail -n 1 "$text"; done | paste -sd , | sed 's/.*/[&]/' >"$out/compare.json"
   note "$(tr -d '`|' <"$out/compare.json")"
 }
 
