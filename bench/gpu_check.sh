@@ -281,6 +281,7 @@ write_markdown() {
   for name in bench compare; do
     [[ ! -e $out/$name.md ]] || printf '\n## %s\n\n%s\n' "$name" "$(cat -- "$out/$name.md")"
   done
+  [[ ! -e $out/compare.txt ]] || printf '\n## compare, as far as it came\n\n```\n%s\n```\n' "$(cat -- "$out/compare.txt")"
 }
 
 stage_report() {
