@@ -167,15 +167,22 @@ stage_parity() {
   note "$(grep -E '^[0-9]+ passed, ' "$out/$stage.log" | paste -sd ';')"
 }
 
-# check_kernels TOOL FILTER: the tests of the filter in parts, so that a stage that was cut off need not begin anew.
+# check_kernels TOOL FILTER: the tests of the filter in parts, side by side; a stage that was cut off does not begin anew.
 check_kernels() {
-  local part parts=8
+  local part parts=8 running=() code=0
   for ((part = 0; part < parts; ++part)); do
     grep -qsx "$1 $part" "$out/sanitizer.parts" && continue
-    GTEST_TOTAL_SHARDS=$parts GTEST_SHARD_INDEX=$part limited compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 \
-      "$build/tests/cuda/cuda_test" --gtest_brief=1 --gtest_filter="$2"
-    echo "$1 $part" >>"$out/sanitizer.parts"
+    (
+      export GTEST_TOTAL_SHARDS=$parts GTEST_SHARD_INDEX=$part OMP_NUM_THREADS=2
+      limited compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 \
+        "$build/tests/cuda/cuda_test" --gtest_brief=1 --gtest_filter="$2" >"$out/sanitizer.$1.$part" 2>&1
+      echo "$1 $part" >>"$out/sanitizer.parts"
+    ) &
+    running+=($!)
   done
+  for part in "${running[@]}"; do wait "$part" || code=$?; done
+  cat -- "$out/sanitizer.$1".*
+  ((code == 0)) || exit "$code"
 }
 
 stage_sanitizer() {
@@ -205,11 +212,19 @@ stage_compare() {
   if on_gpu; then
     "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || skip "the PyTorch of $python sees no GPU"
   fi
-  limited "$python" "$root/bench/compare_torch.py" stage1 --device "$device" --ours "$build/stage1_bench" --python "$python" \
-    "${quick[@]}" >"$out/compare.txt"
-  tail -n 1 "$out/compare.txt" >"$out/compare.json"
-  { echo '```'; sed '$d' "$out/compare.txt"; echo '```'; } >"$out/compare.md"
-  note "$(tail -n 1 "$out/compare.txt" | tr -d '`|')"
+  local precisions=(f32) precision text texts=()
+  if on_gpu; then precisions=(f32 bf16); fi
+  for precision in "${precisions[@]}"; do
+    if [[ ! -e $out/compare.$precision ]]; then  # else done before the stage was cut off
+      limited "$python" "$root/bench/compare_torch.py" stage1 --device "$device" --precision "$precision" \
+        --ours "$build/stage1_bench" --python "$python" "${quick[@]}" >"$out/compare.txt"
+      mv -- "$out/compare.txt" "$out/compare.$precision"
+    fi
+    texts+=("$out/compare.$precision")
+    { echo '```'; for text in "${texts[@]}"; do sed '$d' "$text"; done; echo '```'; } >"$out/compare.md"
+    for text in "${texts[@]}"; do tail -n 1 "$text"; done | paste -sd , | sed 's/.*/[&]/' >"$out/compare.json"
+  done
+  note "$(tr -d '`|' <"$out/compare.json")"
 }
 
 # ---- The report --------------------------------------------------------------------------------------------------------------
@@ -266,6 +281,7 @@ write_markdown() {
   for name in bench compare; do
     [[ ! -e $out/$name.md ]] || printf '\n## %s\n\n%s\n' "$name" "$(cat -- "$out/$name.md")"
   done
+  [[ ! -e $out/compare.txt ]] || printf '\n## compare, as far as it came\n\n```\n%s\n```\n' "$(cat -- "$out/compare.txt")"
 }
 
 stage_report() {
@@ -286,7 +302,7 @@ run_stage() {
     say "$stage: done before"
     return
   fi
-  [[ ! $again ]] || rm -f -- "$out/$stage.parts"
+  [[ ! $again ]] || rm -f -- "$out/$stage.parts" "$out/$stage".{f32,bf16}
   rm -f -- "$out/$stage".{state,seconds,what,why,md,json}
   local started=$SECONDS code state
   deadline=$((SECONDS + minutes * 60 - 10))

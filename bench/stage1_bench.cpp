@@ -6,7 +6,9 @@
 #include "base/version.h"
 #include "bench/serve.h"
 #include "data/checkpoint/safetensors.h"
+#include "layers/precision.h"
 #include "models/swinir.h"
+#include "tensor/kernels/memory.h"
 #include "train/adamw.h"
 
 #include <omp.h>
@@ -17,6 +19,7 @@
 #include <chrono>
 #include <fstream>
 #include <iostream>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -26,7 +29,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Arguments {
-  std::string mode = "forward", device = "cpu", weights, pictures;
+  std::string mode = "forward", device = "cpu", precision = "f32", weights, pictures;
   int size = 512, threads = 2;
 };
 
@@ -58,8 +61,7 @@ int64_t bytes_of(const std::vector<NamedTensor>& tensors) {
 
 // The sum of squares about the mean: what both sides must agree on.
 double variation(const Tensor& t) {
-  const Tensor host = t.to(Device{});
-  const float* v = host.data<float>();
+  const float* v = t.data<float>();
   double sum = 0, squares = 0;
   for (int64_t i = 0; i < t.numel(); ++i) sum += v[i];
   const double mean = sum / double(t.numel());
@@ -80,10 +82,17 @@ class Contender {
   // Stochastic depth is off on both sides, so that they compute the same numbers and neither saves the work of a dropped
   // branch.
   Contender(const Arguments& arguments, Device device)
-      : device_(device), network_({.drop_path_rate = 0}, device), train_(arguments.mode == "train") {
+      : device_(device),
+        precision_(precision_of("--precision", arguments.precision, device)),
+        products_(precision_.products),
+        network_({.drop_path_rate = 0}, device),
+        train_(arguments.mode == "train"),
+        restore_(kernels::repeated.on(device)(device, [this](const Tensor& x) { return network_(x); })) {
     load_strict(network_, SafetensorsFile(arguments.weights));
+    network_.set_compute_type(precision_.type);
     const SafetensorsFile pictures(arguments.pictures);
-    lq_ = pictures.read("lq").clone().to(device), gt_ = pictures.read("gt").clone().to(device);
+    lq_ = pictures.read("lq").clone(), gt_ = pictures.read("gt").clone().to(device);
+    if (train_) lq_ = lq_.to(device);
     RELUME_CHECK(lq_.shape() == Shape({1, arguments.size, arguments.size, 3}), arguments.pictures, ": lq is ", lq_,
                  " with --size ", arguments.size);
     network_.set_training(train_);
@@ -100,10 +109,11 @@ class Contender {
   }
 
  private:
+  // As a picture is restored: it comes from the CPU, and the result goes there.
   Json forward() {
     const NoGrad no_grad;
     Tensor restored;
-    const double seconds = seconds_of(device_, [&] { restored = network_(lq_); });
+    const double seconds = seconds_of(device_, [&] { restored = (*restore_)(lq_); });
     return {{"seconds", seconds}, {"value", variation(restored)}};
   }
 
@@ -119,8 +129,11 @@ class Contender {
   }
 
   Device device_;
+  Precision precision_;
+  FloatProductsScope products_;
   SwinIR network_;
   bool train_;
+  std::unique_ptr<RepeatedFunction> restore_;
   Tensor lq_, gt_;
   std::optional<AdamW> optimiser_;
 };
@@ -129,6 +142,7 @@ Arguments parse(CLI::App& app, int argc, char** argv) {
   Arguments a;
   app.add_option("--mode", a.mode)->check(CLI::IsMember({"forward", "train"}));
   app.add_option("--device", a.device, "where the network computes: cpu, cuda or cuda:INDEX");
+  app.add_option("--precision", a.precision, "how the network computes: f32, tf32, bf16 or f16");
   app.add_option("--size", a.size, "height and width, a multiple of 64");
   app.add_option("--threads", a.threads)->check(CLI::PositiveNumber);
   app.add_option("--weights", a.weights, "safetensors file in the published layout")->required();

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from spandrel.architectures.SwinIR import SwinIR
 
 PARAMETERS = 15_792_587
+HALVES = {"bf16": torch.bfloat16, "f16": torch.float16}
 
 
 def process_bytes(field):
@@ -59,14 +60,17 @@ def write_case(weights, pictures, size):
 
 class Contender:
     def __init__(self, args):
-        self.mode, self.device = args.mode, args.device
+        self.mode, self.device, self.precision = args.mode, args.device, args.precision
         layout = torch.contiguous_format if args.layout == "nchw" else torch.channels_last
         published = load_file(args.weights)
         self.network = make_network()
         self.network.load_state_dict({k: published[to_published(k)] for k in self.network.state_dict()})
         self.network = self.network.to(args.device, memory_format=layout).train(args.mode == "train")
-        self.lq, self.gt = (load_file(args.pictures)[k].permute(0, 3, 1, 2).contiguous(memory_format=layout).to(args.device)
-                            for k in ("lq", "gt"))
+        if args.mode == "forward" and args.precision in HALVES:  # in training autocast() keeps the weights in f32, as we do
+            self.network = self.network.to(HALVES[args.precision])
+        self.lq, self.gt = (load_file(args.pictures)[k].permute(0, 3, 1, 2).contiguous(memory_format=layout) for k in ("lq", "gt"))
+        if args.mode == "train":
+            self.lq, self.gt = self.lq.to(args.device), self.gt.to(args.device)
         self.optimizer = None
         if args.mode == "train":  # stage one's recipe: constant rate, no decay; the fused step is PyTorch's fastest
             self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-4, weight_decay=0.0, fused=True)
@@ -89,12 +93,15 @@ class Contender:
         compare_torch.py refuses to compare sides whose values differ."""
         start = self.now()
         if self.mode == "forward":
-            with torch.no_grad():
-                pred = self.forward(self.lq)
+            with torch.no_grad():  # the picture comes from the CPU, and the result goes there
+                lq = self.lq.to(self.device, dtype=next(self.network.parameters()).dtype)
+                pred = self.forward(lq).float().cpu()
             seconds = self.now() - start
             return {"seconds": seconds, "value": (pred - pred.mean()).square().sum(dtype=torch.float64).item()}
         self.optimizer.zero_grad(set_to_none=True)
-        loss = torch.nn.functional.mse_loss(self.forward(self.lq), self.gt, reduction="sum")
+        with torch.autocast(self.device.split(":")[0], HALVES.get(self.precision), enabled=self.precision in HALVES):
+            pred = self.forward(self.lq)
+        loss = torch.nn.functional.mse_loss(pred.float(), self.gt, reduction="sum")
         loss.backward()
         self.optimizer.step()
         return {"seconds": self.now() - start, "value": loss.item()}
@@ -112,6 +119,7 @@ def main():
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=("f32", "tf32", *HALVES), default="f32")
     parser.add_argument("--weights", required=True)
     parser.add_argument("--pictures", required=True)
     parser.add_argument("--write", action="store_true", help="write --weights and --pictures, then leave")
@@ -121,7 +129,8 @@ def main():
         write_case(args.weights, args.pictures, args.size)
         return
 
-    torch.backends.cudnn.allow_tf32 = False  # f32 is f32, as with us
+    # f32 is f32, as with us
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = args.precision == "tf32"
     baseline = process_bytes("VmRSS") if args.device == "cpu" else 0
     contender = Contender(args)
     reset_peak(args.device)

@@ -1,7 +1,8 @@
-// Convolutions: cuDNN's, with the bias in its graph. Nearest enlargement in front, and activation and residual behind, are
-// kernels of our own.
+// Convolutions: cuDNN's, with the bias in its graph. What cuDNN is slow or wrong with is laid out anew before it, by kernels of
+// our own; so is nearest enlargement, and activation and residual come behind.
 #include "tensor/kernels/conv.h"
 
+#include "tensor/cuda/conv_strips.h"
 #include "tensor/cuda/cudnn_conv.h"
 #include "tensor/cuda/families.h"
 #include "tensor/cuda/loops.h"
@@ -28,11 +29,99 @@ void finish(const Tensor& out, const Tensor& x, const ConvEpilogue& e) {
   });
 }
 
-// x is the enlarged map, or its gradient.
+// ---- Laying out
+// ---------------------------------------------------------------------------------------------------------------
+
+// Tensor cores take 16-bit channels in eights. 180 channels fall to engines that take three times as long as 184 (H200).
+constexpr int channels_together = 8;
+int64_t whole_channels(int64_t channels, DType type) {
+  return size_of(type) == 2 ? (channels + channels_together - 1) / channels_together * channels_together : channels;
+}
+
+// out [out_rows, out_columns], dense: x with zeros behind its rows and its columns.
+template <class T>
+static __global__ void extend_rows(int64_t out_rows, int64_t out_columns, T* out, int64_t rows, int64_t columns, Rows<T> x) {
+  using Channels = Pack<T, channels_together>;
+  for_each_item(out_rows * out_columns / channels_together, [&](int64_t i) {
+    const int64_t row = i * channels_together / out_columns, first = i * channels_together - row * out_columns;
+    Channels pack{};
+    if (row < rows)
+      for (int k = 0; k < channels_together && first + k < columns; ++k) pack.at[k] = *x.at(row, first + k);
+    reinterpret_cast<Channels*>(out)[i] = pack;
+  });
+}
+
+// x with zeros behind its first and last axis, up to `shape`; x itself where nothing is to be added.
+Tensor extended(const Tensor& x, const Shape& shape) {
+  if (!x || x.shape() == shape) return x;
+  const Tensor out = Tensor::empty(shape, x.dtype(), x.device());
+  visit_float("conv2d", x, [&]<class T>() {
+    launch("conv2d", extend_rows<T>, loop_grid(out.numel() / channels_together, x.device()), loop_threads, 0,
+           stream(x.device()), out.rows(), columns_of(out), out.data<T>(), x.rows(), columns_of(x), Rows<T>(x));
+  });
+  return out;
+}
+Tensor extended(const Tensor& x) { return x ? extended(x, x.shape().with(-1, whole_channels(x.shape(-1), x.dtype()))) : x; }
+Shape whole_shape(const Tensor& weight) {
+  const auto whole = [&](int axis) { return whole_channels(weight.shape(axis), weight.dtype()); };
+  return weight.shape().with(0, whole(0)).with(-1, whole(-1));
+}
+
+// The input of a convolution on its way to cuDNN: enlarged, with a border of zeros where the paddings of two sides differ (the
+// engines of cuDNN 9.14 get some gradients of weights wrong there), channels in eights.
+class Layout {
+ public:
+  Layout(const Tensor& x, const ConvOptions& o) : enlarge_(o.enlarge), top_(o.top), left_(o.left), options_(o) {
+    enlarged_ = {x.shape(0), x.shape(1) * enlarge_, x.shape(2) * enlarge_, x.shape(3)};
+    padded_ = enlarged_;
+    if (o.top != o.bottom || o.left != o.right) {
+      padded_ = enlarged_.with(1, enlarged_[1] + o.top + o.bottom).with(2, enlarged_[2] + o.left + o.right);
+      options_.top = options_.bottom = options_.left = options_.right = 0;
+    }
+  }
+  const ConvOptions& options() const { return options_; }  // what is left to cuDNN
+
+  Tensor of(const Tensor& x) const {
+    Tensor y = x;
+    if (enlarge_ > 1) kernels::upsample_nearest_forward.on(x.device())(y = empty(enlarged_, x), x.contiguous(), enlarge_);
+    if (padded_ != enlarged_) {
+      const Tensor inner = y.contiguous();
+      kernels::pad_forward.on(x.device())(y = empty(padded_, x), inner, top_, left_, kernels::Border::zero);
+    }
+    return extended(y);
+  }
+
+  // Where the gradient of x is written first; dx itself where it has that layout.
+  Tensor room_for(const Tensor& dx) const {
+    const Shape shape = padded_.with(-1, whole_channels(padded_[-1], dx.dtype()));
+    return shape == dx.shape() ? dx : empty(shape, dx);
+  }
+  void take_back(const Tensor& dx, const Tensor& room) const {
+    if (dx.same_storage(room)) return;
+    Tensor g = room.columns(0, dx.shape(3));
+    if (padded_ != enlarged_) {
+      const Tensor outer = g.contiguous();
+      g = empty(enlarged_, dx);
+      kernels::pad_forward.on(dx.device())(g, outer, -top_, -left_, kernels::Border::zero);
+    }
+    if (enlarge_ > 1)
+      kernels::upsample_nearest_backward.on(dx.device())(dx, g.contiguous(), enlarge_);
+    else
+      kernels::copy.on(dx.device())(dx, g);
+  }
+
+ private:
+  static Tensor empty(const Shape& shape, const Tensor& like) { return Tensor::empty(shape, like.dtype(), like.device()); }
+
+  int enlarge_, top_, left_;
+  Shape enlarged_, padded_;
+  ConvOptions options_;
+};
+
+// ---- Passes -----------------------------------------------------------------------------------------------------------------
+
+// All tensors as cuDNN takes them.
 void convolve(ConvPass pass, const Tensor& x, const Tensor& w, const Tensor& y, const Tensor& bias, const ConvOptions& o) {
-  for (const Tensor& t : {w, y, bias})
-    RELUME_CHECK(!t || t.dtype() == x.dtype(), slot_of(pass), ": ", t, " given with ", x,
-                 "; expected one type, convert with to()");
   const Convolution c{.pass = pass,
                       .type = cudnn_type(slot_of(pass), x),
                       .x = GraphTensor(x),
@@ -52,38 +141,45 @@ void convolve(ConvPass pass, const Tensor& x, const Tensor& w, const Tensor& y, 
   }
 }
 
-Shape enlarged_shape(const Tensor& x, int factor) { return {x.shape(0), x.shape(1) * factor, x.shape(2) * factor, x.shape(3)}; }
-
-Tensor enlarged(const Tensor& x, int factor) {
-  if (factor == 1) return x;
-  const Tensor large = Tensor::empty(enlarged_shape(x, factor), x.dtype(), x.device());
-  kernels::upsample_nearest_forward.on(x.device())(large, x.contiguous(), factor);
-  return large;
+void check_types(ConvPass pass, const Tensor& x, const Tensor& w, const Tensor& y, const Tensor& bias = {}) {
+  cudnn_type(slot_of(pass), x);
+  for (const Tensor& t : {w, y, bias})
+    RELUME_CHECK(!t || t.dtype() == x.dtype(), slot_of(pass), ": ", t, " given with ", x,
+                 "; expected one type, convert with to()");
 }
 
 void conv2d_forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const ConvOptions& options,
                     const ConvEpilogue& epilogue) {
+  check_types(ConvPass::forward, x, w, y, bias);
   if (y.numel() == 0) return;
-  const bool finished_by_cudnn = epilogue.act.kind == ActivationKind::none && !epilogue.residual;
+  const Layout layout(x, options);
+  const int64_t channels = whole_channels(y.shape(3), y.dtype());
   // Where the residual lies in y, the sum must not be written over it.
-  const bool aside = epilogue.residual && epilogue.residual.same_storage(y);
-  const Tensor sum = aside ? Tensor::empty(y.shape(), y.dtype(), y.device()) : y;
-  convolve(ConvPass::forward, enlarged(x, options.enlarge), w, sum, bias, options);
-  if (!finished_by_cudnn) finish(y, sum, epilogue);
+  const bool aside = channels != y.shape(3) || (epilogue.residual && epilogue.residual.same_storage(y));
+  const Tensor sum = aside ? Tensor::empty(y.shape().with(-1, channels), y.dtype(), y.device()) : y;
+  convolve(ConvPass::forward, layout.of(x), extended(w, whole_shape(w)), sum, extended(bias), layout.options());
+  if (aside || epilogue.act.kind != ActivationKind::none || epilogue.residual) finish(y, sum.columns(0, y.shape(3)), epilogue);
 }
 
 void conv2d_backward_data(const Tensor& dx, const Tensor& dy, const Tensor& w, const ConvOptions& options) {
+  check_types(ConvPass::backward_data, dx, w, dy);
   if (dx.numel() == 0) return;
-  const bool plain = options.enlarge == 1;
-  const Tensor large = plain ? dx : Tensor::empty(enlarged_shape(dx, options.enlarge), dx.dtype(), dx.device());
-  convolve(ConvPass::backward_data, large, w, dy, {}, options);
-  if (!plain) kernels::upsample_nearest_backward.on(dx.device())(dx, large, options.enlarge);
+  const Layout layout(dx, options);
+  const Tensor room = layout.room_for(dx);
+  convolve(ConvPass::backward_data, room, extended(w, whole_shape(w)), extended(dy), {}, layout.options());
+  layout.take_back(dx, room);
 }
 
 void conv2d_backward_weight(const Tensor& dw, const Tensor& db, const Tensor& dy, const Tensor& x, const ConvOptions& options) {
+  check_types(ConvPass::backward_weight, x, dw, dy);
   if (db) kernels::sum_rows.on(db.device())(db, dy);
   if (x.numel() == 0) return kernels::fill.on(dw.device())(dw, 0);
-  convolve(ConvPass::backward_weight, enlarged(x, options.enlarge), dw, dy, {}, options);
+  if (strips_suit(dw, dy)) return weight_gradient_in_strips(dw, dy, x, options);
+  const Layout layout(x, options);
+  const Shape shape = whole_shape(dw);
+  const Tensor room = shape == dw.shape() ? dw : Tensor::empty(shape, dw.dtype(), dw.device());
+  convolve(ConvPass::backward_weight, layout.of(x), room, extended(dy), {}, layout.options());
+  if (!dw.same_storage(room)) kernels::copy.on(dw.device())(dw, room.slice(0, dw.shape(0)).columns(0, dw.shape(-1)));
 }
 
 }  // namespace

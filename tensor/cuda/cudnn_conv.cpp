@@ -59,8 +59,9 @@ Descriptor convolution_operation(const Convolution& c, const Descriptor& y) {
   d.set(a.x, tensor_descriptor(x_id, c.type, c.x));
   d.set(a.w, tensor_descriptor(w_id, c.type, c.w));
   d.set(a.y, y);
-  d.set(a.alpha, 1.0);
-  d.set(a.beta, 0.0);
+  // In the type that the convolution computes in: some engines read a double's bytes as a float, and multiply by 0.
+  d.set(a.alpha, 1.f);
+  d.set(a.beta, 0.f);
   d.finalize();
   return d;
 }

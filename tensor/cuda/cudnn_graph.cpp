@@ -132,7 +132,9 @@ bool is_wanted(const Descriptor& config, bool full_float) {
       case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6:  // large tiles lose digits
       case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13: return true;
       case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:
-      case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS: return full_float;
+      case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:
+      case CUDNN_NUMERICAL_NOTE_FFT:  // what these lose shows in gradients that are small sums of large terms
+      case CUDNN_NUMERICAL_NOTE_WINOGRAD: return full_float;
       default: return false;
     }
   });

@@ -27,7 +27,7 @@ cudnnDataType_t cudnn_type(const char* slot, const Tensor& t);
 // The tag that goes with an attribute's C++ type. Pointers to data have the C++ type of descriptors, and a function of their
 // own.
 constexpr auto attribute_type(int64_t) { return CUDNN_TYPE_INT64; }
-constexpr auto attribute_type(double) { return CUDNN_TYPE_DOUBLE; }
+constexpr auto attribute_type(float) { return CUDNN_TYPE_FLOAT; }
 constexpr auto attribute_type(bool) { return CUDNN_TYPE_BOOLEAN; }
 constexpr auto attribute_type(cudnnDataType_t) { return CUDNN_TYPE_DATA_TYPE; }
 constexpr auto attribute_type(cudnnConvolutionMode_t) { return CUDNN_TYPE_CONVOLUTION_MODE; }

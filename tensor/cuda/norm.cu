@@ -60,12 +60,12 @@ template <int held, class T> static __global__ void norm_rows(int64_t rows, int6
 
 // dx plus what is added to it, and in partial [chunks, 2, columns] what each block's rows give for the weight and the bias;
 // each may be null.
-template <int held, class T> static __global__ void norm_rows_backward(int64_t rows, int64_t columns, MaybeRows<T> dx,
-                                                                       MaybeRows<T> added, float* partial, Rows<T> dy,
-                                                                       Rows<T> x, const float* stats, const T* weight) {
+template <int held, class T>
+static __global__ void norm_rows_backward(int64_t rows, int64_t columns, MaybeRows<T> dx, MaybeRows<T> added, float* partial,
+                                          Rows<T> dy, Rows<T> x, const float* stats, const T* weight, int64_t each) {
   float dw[held > 0 ? held : 1] = {}, db[held > 0 ? held : 1] = {};
   const int warp = int(threadIdx.x) / warp_size;
-  const int64_t first = int64_t(blockIdx.x) * terms_each, end = std::min(rows, first + terms_each);
+  const int64_t first = int64_t(blockIdx.x) * each, end = std::min(rows, first + each);
   for (int64_t r = first + warp; r < end; r += rows_together) {
     const Row<held, T> g(dy.at(r, 0), columns), row(x.at(r, 0), columns);
     const float mean = stats[2 * r], rstd = stats[2 * r + 1];
@@ -124,14 +124,15 @@ template <class T> struct WeightTerm {
 template <class T, int held> void norm_backward(const char* name, const Tensor& dx, const Tensor& dweight, const Tensor& dbias,
                                                 const Tensor& dy, const Tensor& x, const Tensor& stats, const Tensor& weight,
                                                 const Tensor& added) {
-  const int64_t columns = columns_of(x), chunks = (x.rows() + terms_each - 1) / terms_each;
+  const int64_t columns = columns_of(x), chunks = x.numel() > 0 ? chunks_of(x.rows()) : 0;
   const bool together = held > 0 && (dweight || dbias);
   const Storage partial(x.device(), together ? chunks * 2 * columns * int64_t(sizeof(float)) : 0, MemoryUse::scratch);
   auto* const sums = together ? static_cast<float*>(partial.data()) : nullptr;
   if (x.numel() > 0 && (dx || together))
     launch(name, norm_rows_backward<held, T>, dim3(unsigned(chunks)), row_threads,
            together ? size_t(rows_together * 2 * columns) * sizeof(float) : 0, stream(x.device()), x.rows(), columns,
-           MaybeRows<T>(dx), MaybeRows<T>(added), sums, Rows<T>(dy), Rows<T>(x), stats.data<float>(), weight.data<T>());
+           MaybeRows<T>(dx), MaybeRows<T>(added), sums, Rows<T>(dy), Rows<T>(x), stats.data<float>(), weight.data<T>(),
+           terms_each(x.rows()));
   if (together) {
     if (dweight) total_of_chunks<T>(name, dweight, chunks, sums, 2 * columns);
     if (dbias) total_of_chunks<T>(name, dbias, chunks, sums + columns, 2 * columns);

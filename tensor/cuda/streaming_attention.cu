@@ -105,7 +105,7 @@ struct RunningSoftmax {
   __device__ void take(Factor<false> scores, int rows, int columns, bool is_first) const {
     const int lane = int(threadIdx.x) % row_lanes;
     for (int row = int(threadIdx.x) / row_lanes; row < rows; row += attention_threads / row_lanes) {
-      const float before = is_first ? no_score : largest[row];
+      const float before = is_first || lane != 0 ? no_score : largest[row];  // lane 0 alone reads what it writes
       float most = before, total = 0;
       for (int j = lane; j < columns; j += row_lanes) most = std::max(most, scores.at(row, j));
       for (int bits = row_lanes / 2; bits > 0; bits /= 2) most = std::max(most, shuffle_xor(most, bits));

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "tensor/cuda/conv_strips.h"
 #include "tensor/kernels/conv.h"
 #include "tensor/kernels/memory.h"
 #include "tensor/kernels/norm.h"
@@ -130,6 +131,39 @@ TEST_F(SameAsCpu, GradientsOfConvolutionsInSixteenBits) {
         EXPECT_LE(relative_l2(device[i].to(Device{}), host[i]), limit) << i << ", " << run;
     });
   }
+}
+
+// In strips of some pixels, the last with fewer; four channels move at once, three one by one.
+TEST_F(SameAsCpu, WeightGradientsInStrips) {
+  for (const auto& [channels, options] : {std::pair{3, kernels::ConvOptions{2, 0, 1, 1, 2}},
+                                          {4, kernels::ConvOptions{1, 1, 1, 0, 2, 2}},
+                                          {8, kernels::ConvOptions::same(3)}}) {
+    const int64_t height = (6 * options.enlarge + options.top + options.bottom - 3) / options.stride + 1,
+                  width = (7 * options.enlarge + options.left + options.right - 3) / options.stride + 1;
+    const Tensor x = uniform({2, 6, 7, channels}, 1), dy = uniform({2, height, width, 5}, 2);
+    const Tensor exact = Tensor::empty({5, 3, 3, channels}, DType::f32);
+    kernels::conv2d_backward_weight.on({})(exact, {}, dy, x, options);
+    for_each_run([&, c = channels, o = options](const std::string& run) {
+      const Tensor dw = Tensor::empty(exact.shape(), DType::f32, cuda_device);
+      cuda::weight_gradient_in_strips(dw, pitched(dy.to(cuda_device)), pitched(x.to(cuda_device)), o, 11 * 9 * c * 4);
+      EXPECT_LE(relative_l2(dw.to(Device{}), exact), 1e-6) << c << " channels, " << run;
+    });
+  }
+}
+
+TEST_F(SameAsCpu, WeightGradientsOfManyPixels) {
+  const kernels::ConvOptions options = kernels::ConvOptions::same(3);
+  const Tensor x = uniform({1, 129, 128, 4}, 1), dy = uniform({1, 129, 128, 16}, 2);
+  const auto gradient = [&](Device device, const Tensor& dw) {
+    kernels::conv2d_backward_weight.on(device)(dw, {}, dy.to(device), x.to(device), options);
+    return dw.to(Device{});
+  };
+  const Tensor exact = gradient({}, Tensor::empty({16, 3, 3, 4}, DType::f32));
+  for_each_run([&](const std::string& run) {
+    const Tensor dw = Tensor::empty(exact.shape(), DType::f32, cuda_device);
+    EXPECT_TRUE(cuda::strips_suit(dw, dy.to(cuda_device)));
+    EXPECT_LE(relative_l2(gradient(cuda_device, dw), exact), 1e-6) << run;
+  });
 }
 
 TEST_F(SameAsCpu, ConvolutionsOntoTheirResidual) {

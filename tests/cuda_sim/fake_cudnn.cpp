@@ -45,8 +45,8 @@ size_t size_of(cudnnBackendAttributeType_t type) {
     case CUDNN_TYPE_POINTWISE_MODE:
     case CUDNN_TYPE_HEUR_MODE:
     case CUDNN_TYPE_NUMERICAL_NOTE: return sizeof(int);
+    case CUDNN_TYPE_FLOAT: return sizeof(float);
     case CUDNN_TYPE_INT64:
-    case CUDNN_TYPE_DOUBLE:
     case CUDNN_TYPE_HANDLE:
     case CUDNN_TYPE_VOID_PTR:
     case CUDNN_TYPE_BACKEND_DESCRIPTOR: return 8;
@@ -74,6 +74,8 @@ void check_convolution(const Fake& d) {
   for (const Name name :
        {CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS})
     require(d.all<int64_t>(name).size() == 2, "a convolution has two spatial axes");
+  require(d.all<int64_t>(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS) == d.all<int64_t>(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS),
+          "cuDNN 9.14 computes some gradients of weights wrongly where the paddings differ");
 }
 
 // ---- Engines ----------------------------------------------------------------------------------------------------------------

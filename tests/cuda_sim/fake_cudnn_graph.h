@@ -189,7 +189,7 @@ struct ConvOf {
     stride = options.all<int64_t>(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES);
     before = options.all<int64_t>(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS);
     after = options.all<int64_t>(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS);
-    require(op.one<double>(names[which][4]) == 1 && op.one<double>(names[which][5]) == 0,
+    require(op.one<float>(names[which][4]) == 1 && op.one<float>(names[which][5]) == 0,
             "the fake knows alpha 1 and beta 0 only");
     require(x.sizes[0] == y.sizes[0] && x.sizes[1] == w.sizes[1] && y.sizes[1] == w.sizes[0],
             "numbers of samples or channels differ");
