@@ -66,7 +66,7 @@ Shape stored_shape(const Shape& shape, StoredAs stored_as) {
     case StoredAs::last_first: break;
   }
   std::vector<int64_t> sizes(shape.sizes().begin(), shape.sizes().end());
-  std::ranges::rotate(sizes, sizes.end() - 1);
+  std::rotate(sizes.begin(), sizes.end() - 1, sizes.end());
   return Shape(std::span<const int64_t>(sizes));
 }
 
