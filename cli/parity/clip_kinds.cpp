@@ -7,23 +7,11 @@
 #include "base/files.h"
 #include "cli/parity/kinds.h"
 #include "data/tokenizer.h"
-#include "models/clip_text.h"
 
 namespace relume::parity {
 namespace {
 
 constexpr const char* merges_file = "clip_bpe_merges.txt.gz";
-
-ClipTextConfig config_of(const Case& c) {
-  const auto text = c.option<Json>("text_cfg");
-  return {.vocab_size = c.option_in<int>(text, "vocab_size"),
-          .context_length = c.option_in<int>(text, "context_length"),
-          .width = c.option_in<int>(text, "width"),
-          .heads = c.option_in<int>(text, "heads"),
-          .layers = c.option_in<int>(text, "layers"),
-          .embed_dim = c.option<int>("embed_dim"),
-          .layer = c.option<std::string>("layer")};
-}
 
 // Where the case says which texts its ids were made of, they are made again.
 void check_ids(const Case& c, const Tensor& ids, Report& report) {
@@ -40,7 +28,7 @@ void check_ids(const Case& c, const Tensor& ids, Report& report) {
 }
 
 void run_clip_text(const Case& c, Report& report) {
-  const ClipText encoder(nullptr, "", config_of(c), c.device());
+  const ClipText encoder(nullptr, "", clip_text_config_of(c, c.config()), c.device());
   const auto weights = c.weights("model.");
   load_strict(encoder, *weights);
   const Tensor ids = c.tensor("input.tokens").contiguous();
@@ -96,6 +84,17 @@ void run_asset(const Case& c, Report& report) {
 }
 
 }  // namespace
+
+ClipTextConfig clip_text_config_of(const Case& c, const Json& call) {
+  const auto text = c.option_in<Json>(call, "text_cfg");
+  return {.vocab_size = c.option_in<int>(text, "vocab_size"),
+          .context_length = c.option_in<int>(text, "context_length"),
+          .width = c.option_in<int>(text, "width"),
+          .heads = c.option_in<int>(text, "heads"),
+          .layers = c.option_in<int>(text, "layers"),
+          .embed_dim = c.option_in<int>(call, "embed_dim"),
+          .layer = c.option_in<std::string>(call, "layer")};
+}
 
 void register_clip_kinds(Kinds& kinds) {
   kinds["clip_text"] = run_clip_text;

@@ -27,6 +27,7 @@ void register_kinds(Kinds& kinds) {
   register_clip_kinds(kinds);
   register_colour_kinds(kinds);
   register_format_kinds(kinds);
+  register_inventory_kinds(kinds);
   register_diffusion_kinds(kinds);
   register_sampler_kinds(kinds);
 #endif

@@ -7,6 +7,8 @@
 
 #include "cli/parity/case.h"
 #include "cli/parity/report.h"
+#include "models/clip_text.h"
+#include "models/control_net.h"
 #include "models/diffusion/schedule.h"
 #include "models/rrdbnet.h"
 #include "models/scunet.h"
@@ -38,8 +40,17 @@ void register_restore_kinds(Kinds& kinds);     // gaussian_weights, tiled_fn, cl
 void register_format_kinds(Kinds& kinds);      // format_good, format_malformed
 void register_clip_kinds(Kinds& kinds);        // clip_text, clip_full, tokenizer, asset
 void register_colour_kinds(Kinds& kinds);      // colour_fix
+void register_inventory_kinds(Kinds& kinds);   // state_dict_inventory
 void register_diffusion_kinds(Kinds& kinds);   // schedule, sampler_schedules, cfg_rescale, start_point, guidance
 void register_sampler_kinds(Kinds& kinds);     // sampler_spaced, sampler_ddim, sampler_dpm, sampler_edm, sampler_guided
+
+// Constructor calls of the reference as our configurations; arguments without a counterpart must have a value that changes
+// nothing.
+SwinIRConfig swinir_config_of(const Case& c, const Json& call);
+UNetConfig unet_config_of(const Case& c, const Json& call);
+ControlNetConfig control_net_config_of(const Case& c, const Json& call);
+AutoencoderConfig autoencoder_config_of(const Case& c, const Json& call);
+ClipTextConfig clip_text_config_of(const Case& c, const Json& call);
 
 // The SwinIR of a case, on its device: `call` is the reference's constructor call, `prefix` what the case's weights carry
 // before their names.

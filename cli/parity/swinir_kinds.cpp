@@ -20,21 +20,6 @@ Json class_defaults() {
           {"sf", 4},         {"upsampler", ""},        {"unshuffle", false}};
 }
 
-// A constructor call of the reference as our configuration; keys without a counterpart must have a value that changes nothing.
-SwinIRConfig config_of(const Json& call, const std::string& where) {
-  Json merged = class_defaults();
-  for (const auto& [key, value] : call.items()) {
-    if (key == "procedural" || key == "class_" || value.is_null()) continue;
-    if (key == "drop_rate" || key == "attn_drop_rate" || key == "use_checkpoint") {
-      RELUME_CHECK(value == 0 || value == false, where, ": ", key, " is ", value.dump(), ", only 0 is supported");
-      continue;
-    }
-    merged[key] = value;
-  }
-  if (merged["unshuffle"] == false) merged["unshuffle_scale"] = 1;
-  return read_config_text<SwinIRConfig>(merged.dump(), where, {});
-}
-
 // The scalar the reference differentiated.
 Tensor loss_of(const Case& c, const Tensor& prediction, const Tensor& target) {
   const Tensor sum = sum_squared_error(prediction, target);
@@ -150,8 +135,22 @@ void run_swinir_adamw(const Case& c, Report& report) {
 
 }  // namespace
 
+SwinIRConfig swinir_config_of(const Case& c, const Json& call) {
+  Json merged = class_defaults();
+  for (const auto& [key, value] : call.items()) {
+    if (key == "procedural" || key == "class_" || value.is_null()) continue;
+    if (key == "drop_rate" || key == "attn_drop_rate" || key == "use_checkpoint") {
+      RELUME_CHECK(value == 0 || value == false, c.name(), ": ", key, " is ", value.dump(), ", only 0 is supported");
+      continue;
+    }
+    merged[key] = value;
+  }
+  if (merged["unshuffle"] == false) merged["unshuffle_scale"] = 1;
+  return read_config_text<SwinIRConfig>(merged.dump(), c.name(), {});
+}
+
 std::unique_ptr<SwinIR> swinir_of(const Case& c, const Json& call, const std::string& prefix) {
-  auto net = std::make_unique<SwinIR>(config_of(call, c.name()), c.device());
+  auto net = std::make_unique<SwinIR>(swinir_config_of(c, call), c.device());
   const auto weights = c.weights(prefix);
   load_strict(*net, *weights);
   for (const NamedTensor& b : net->buffers()) {  // what we would write must be what the reference registered

@@ -7,7 +7,6 @@
 
 #include "autograd/elementwise.h"
 #include "cli/parity/kinds.h"
-#include "models/control_net.h"
 
 namespace relume::parity {
 namespace {
@@ -38,14 +37,14 @@ template <class Network> void load(const Case& c, const Network& network, const 
 }
 
 std::unique_ptr<UNet> unet_of(const Case& c, const Json& call, const std::string& prefix = "") {
-  auto network = std::make_unique<UNet>(config_of<UNetConfig>(call, c.name()), c.device());
+  auto network = std::make_unique<UNet>(unet_config_of(c, call), c.device());
   load(c, *network, prefix);
   return network;
 }
 
 std::unique_ptr<ControlNet> control_net_of(const Case& c) {
   const Json& call = c.config().at("controlnet");
-  auto network = std::make_unique<ControlNet>(config_of<ControlNetConfig>(call, c.name()), c.device());
+  auto network = std::make_unique<ControlNet>(control_net_config_of(c, call), c.device());
   load(c, *network, "controlnet.");
   return network;
 }
@@ -194,7 +193,7 @@ void run_unet_full(const Case& c, Report& report) {
 // What a fresh control network takes over from the U-Net, and what it keeps.
 void run_cldm_init(const Case& c, Report& report) {
   const auto unet = unet_of(c, c.config().at("unet"), "unet.");
-  const ControlNet control_net(config_of<ControlNetConfig>(c.config().at("controlnet"), c.name()), c.device());
+  const ControlNet control_net(control_net_config_of(c, c.config().at("controlnet")), c.device());
   control_net.initialise(1);
   const std::string before = "input.controlnet_before.", after = "output.controlnet_after.";
   for (const NamedTensor& p : control_net.parameters())
@@ -222,6 +221,9 @@ void run_cldm_init(const Case& c, Report& report) {
 }
 
 }  // namespace
+
+UNetConfig unet_config_of(const Case& c, const Json& call) { return config_of<UNetConfig>(call, c.name()); }
+ControlNetConfig control_net_config_of(const Case& c, const Json& call) { return config_of<ControlNetConfig>(call, c.name()); }
 
 void register_unet_kinds(Kinds& kinds) {
   kinds["timestep_embedding"] = run_timestep_embedding;

@@ -80,13 +80,17 @@ void run_vae_full(const Case& c, Report& report) {
 }  // namespace
 
 // Its arguments without a counterpart must have the value that the class supports.
-std::unique_ptr<AutoencoderKL> autoencoder_of(const Case& c, const Json& call) {
+AutoencoderConfig autoencoder_config_of(const Case& c, const Json& call) {
   Json merged = c.option_in<Json>(call, "ddconfig");
   RELUME_CHECK(c.option_in<bool>(merged, "double_z"), c.name(), ": double_z is off, only on is supported");
   RELUME_CHECK(c.option_in<double>(merged, "dropout") == 0, c.name(), ": dropout is not 0, only 0 is supported");
   merged.erase("double_z"), merged.erase("dropout");
   merged["embed_dim"] = c.option_in<int>(call, "embed_dim");
-  auto net = std::make_unique<AutoencoderKL>(config_of_call<AutoencoderConfig>(c, merged), c.device());
+  return config_of_call<AutoencoderConfig>(c, merged);
+}
+
+std::unique_ptr<AutoencoderKL> autoencoder_of(const Case& c, const Json& call) {
+  auto net = std::make_unique<AutoencoderKL>(autoencoder_config_of(c, call), c.device());
   const auto weights = c.weights();
   load_strict(*net, *weights);
   return net;

@@ -15,7 +15,7 @@ namespace {
 constexpr const char* kinds_here =
     "swinir*,vae*,rrdbnet*,scunet*,timestep_embedding,unet*,spatial_transformer,cldm_init,clip_*,tokenizer,asset,colour_fix,"
     "schedule,sampler_*,cfg_rescale,start_point,guidance,degrade_*,torch_resize*,pil_resize,metric_psnr_ssim,metric_niqe,"
-    "gaussian_weights,tiled_fn,cleaner*,format_*";
+    "gaussian_weights,tiled_fn,cleaner*,format_*,state_dict_inventory";
 
 std::filesystem::path public_folder() { return test::source_folder() / "../shared/parity"; }
 bool has_public_folder() { return std::filesystem::exists(public_folder() / "manifest.json"); }
