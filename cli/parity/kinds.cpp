@@ -30,6 +30,7 @@ void register_kinds(Kinds& kinds) {
   register_inventory_kinds(kinds);
   register_diffusion_kinds(kinds);
   register_sampler_kinds(kinds);
+  register_pipeline_kinds(kinds);
 #endif
 }
 

@@ -43,6 +43,7 @@ void register_colour_kinds(Kinds& kinds);      // colour_fix
 void register_inventory_kinds(Kinds& kinds);   // state_dict_inventory
 void register_diffusion_kinds(Kinds& kinds);   // schedule, sampler_schedules, cfg_rescale, start_point, guidance
 void register_sampler_kinds(Kinds& kinds);     // sampler_spaced, sampler_ddim, sampler_dpm, sampler_edm, sampler_guided
+void register_pipeline_kinds(Kinds& kinds);    // e2e_cldm, e2e_swinir, e2e_v20
 
 // Constructor calls of the reference as our configurations; arguments without a counterpart must have a value that changes
 // nothing.

@@ -7,6 +7,7 @@
 
 #include "autograd/elementwise.h"
 #include "cli/parity/kinds.h"
+#include "cli/parity/trace.h"
 #include "infer/tiling.h"
 #include "models/diffusion/classifier_free.h"
 #include "models/diffusion/ddim.h"
@@ -17,70 +18,6 @@
 
 namespace relume::parity {
 namespace {
-
-// How the reference batches the two texts of a step.
-enum class CallPattern {
-  apart,           // all positive calls, then all negative ones
-  positive_first,  // one call of twice the samples
-  negative_first,
-};
-CallPattern pattern_of(const std::string& family) {
-  if (family == "ddim") return CallPattern::positive_first;
-  return family == "dpm" ? CallPattern::negative_first : CallPattern::apart;
-}
-
-// Rows a, then rows b, along the first axis.
-Tensor stacked(const Tensor& a, const Tensor& b) {
-  const Tensor out = Tensor::empty(a.shape().with(0, a.shape(0) + b.shape(0)));
-  out.slice(0, a.shape(0)).copy_from(a);
-  out.slice(a.shape(0), out.shape(0)).copy_from(b);
-  return out;
-}
-
-// The calls of a course, in the reference's order and batches.
-class Trace {
- public:
-  explicit Trace(CallPattern pattern) : pattern_(pattern) {}
-  // Opens `tiles` calls, for one text or for both at once.
-  void begin(int64_t tiles, Texts texts, double t) {
-    tiles_ = tiles;
-    apart_ = pattern_ == CallPattern::apart && texts == Texts::both;
-    swapped_ = pattern_ == CallPattern::negative_first && texts == Texts::both;
-    base_ = times.size();
-    times.resize(base_ + size_t(apart_ ? 2 * tiles : tiles), t);
-  }
-  // Batch [positive, negative] of tile `tile` into its calls.
-  void put(std::vector<Tensor>& calls, int64_t tile, const Tensor& batch) const {
-    calls.resize(times.size());
-    const int64_t half = batch.shape(0) / 2;
-    if (!apart_ && !swapped_) calls[base_ + size_t(tile)] = batch;
-    if (swapped_) calls[base_ + size_t(tile)] = stacked(batch.slice(half, 2 * half), batch.slice(0, half));
-    if (!apart_) return;
-    calls[base_ + size_t(tile)] = batch.slice(0, half).clone();
-    calls[base_ + size_t(tiles_ + tile)] = batch.slice(half, 2 * half).clone();
-  }
-  // And back.
-  Tensor get(const Tensor& recorded, int64_t tile) const {
-    const auto call = [&](int64_t index) {
-      const Tensor slice = recorded.slice(index, index + 1);
-      return to_channels_last(slice.reshape({slice.shape(1), slice.shape(2), slice.shape(3), slice.shape(4)}));
-    };
-    const int64_t first = int64_t(base_) + tile;
-    if (apart_) return stacked(call(first), call(first + tiles_));
-    const Tensor batch = call(first);
-    const int64_t half = batch.shape(0) / 2;
-    return swapped_ ? stacked(batch.slice(half, 2 * half), batch.slice(0, half)) : batch;
-  }
-
-  std::vector<double> times;  // of each call
-  std::vector<Tensor> xs, outs;
-
- private:
-  CallPattern pattern_;
-  int64_t tiles_ = 1;
-  bool apart_ = false, swapped_ = false;
-  size_t base_ = 0;
-};
 
 // The toy network of the cases, for latents [N, H, W, C]: w x + (1 - w) (0.4 tanh(x) + 0.2 c_img + m), w = 1 - ((999 - t) /
 // 1000)^2, and m the mean of each sample's c_txt. With recorded outputs it gives those.
@@ -139,12 +76,6 @@ class ToyNetwork {
   const Tensor images_, texts_;  // of the positive samples, then of the negative ones
   const Tensor recorded_;
 };
-
-Tensor row_of(const Tensor& recorded, int64_t row) {
-  RELUME_CHECK(row < recorded.shape(0), "the course asks for draw ", row, ", the case has ", recorded.shape(0));
-  const Tensor r = recorded.slice(row, row + 1);
-  return to_channels_last(r.reshape({r.shape(1), r.shape(2), r.shape(3), r.shape(4)}));
-}
 
 // The second of two increments of a Brownian motion, where the first and the one over both are recorded, each divided by the
 // root of its length: `whole` from sigma a to b, `first` from a to `middle`.
@@ -211,27 +142,6 @@ Tensor run_course(const Case& c, Trace& trace, bool replay) {
   return to_channels_first(sample(c, model));
 }
 
-// [calls, N, C, H, W] from batches [N, H, W, C] of one size.
-Tensor calls_of(const std::vector<Tensor>& batches) {
-  Tensor all;
-  for (const Tensor& batch : batches) {
-    const Tensor planes = to_channels_first(batch);
-    const Shape& s = planes.shape();
-    RELUME_CHECK(!all || all.shape()[1] == s[0], "the calls have batches of several sizes");
-    const Tensor call = planes.reshape({1, s[0], s[1], s[2], s[3]});
-    all = all ? stacked(all, call) : call;
-  }
-  return all;
-}
-
-Tensor times_of(const Trace& trace, const TensorInfo& stored) {
-  std::vector<double> times;
-  for (size_t i = 0; i < trace.times.size(); ++i) times.insert(times.end(), size_t(trace.xs[i].shape(0)), trace.times[i]);
-  const Shape shape{int64_t(trace.times.size()), trace.xs.front().shape(0)};
-  const Tensor exact = Tensor::of<double>(shape, times);
-  return is_float(stored.dtype) ? exact.to(DType::f32) : exact;
-}
-
 double relative_difference(const Tensor& a, const Tensor& b) {
   RELUME_CHECK(a.shape() == b.shape(), "replay: ours is ", a, ", stored is ", b);
   double difference = 0, size = 0;
@@ -264,9 +174,7 @@ void check_replay(const Case& c, Report& report) {
 void run_sampler(const Case& c, Report& report) {
   Trace trace(pattern_of(c.option_in<std::string>(c.config().at("solver"), "family")));
   report.compare("output.z", run_course(c, trace, false));
-  report.compare("output.model_x", calls_of(trace.xs));
-  report.compare("output.model_out", calls_of(trace.outs));
-  report.compare("output.model_t", times_of(trace, c.info("output.model_t")));
+  trace.compare(c, report);
   check_replay(c, report);
 }
 
@@ -295,30 +203,15 @@ void run_sampler_guided(const Case& c, Report& report) {
   const ToyNetwork network(c, trace, false);
   const auto vae = autoencoder_of(c, c.config().at("vae"));
   RestorationGuidance guidance = guidance_of(c, *vae, to_channels_last(c.f32("input.target")));
-  std::vector<Tensor> before, after;
-  std::vector<int64_t> times, applied;
-  std::vector<double> losses;
-  const X0Hook hook = [&](const Tensor& x0, const SampleStep& step) {
-    before.push_back(x0);
-    after.push_back(guidance(x0, step));
-    times.push_back(int64_t(step.time));
-    applied.push_back(guidance.active(step.time));
-    losses.push_back(applied.back() ? guidance.loss().item() : 0);
-    return after.back();
-  };
+  GuidanceRecord record;
   const DiffusionModel model{
       .schedule = NoiseSchedule(schedule_options(c, c.config().at("diffusion"), false)),
       .denoiser = classifier_free([&](const Tensor& x, double t, Texts texts) { return network(x, t, texts); },
                                   {.scale = c.option<double>("cfg_scale")})};
   const Tensor z = sample_spaced(model, c.option<int64_t>("steps"), to_channels_last(c.f32("input.x_T")),
-                                 {.noise = recorded_noise(c, false), .hook = hook});
-  const Shape steps{int64_t(times.size())};
+                                 {.noise = recorded_noise(c, false), .hook = record.hook(guidance)});
   report.compare("output.z", to_channels_first(z));
-  report.compare("output.pred_x0_before", calls_of(before));
-  report.compare("output.pred_x0_after", calls_of(after));
-  report.compare("output.t", Tensor::of(steps, times));
-  report.compare("output.applied", Tensor::of(steps, applied));
-  report.compare("output.loss", Tensor::of(steps, losses));
+  record.compare("output.", report);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "models/control_net.h"
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
+#include "tests/support/small_control_ldm.h"
 
 namespace relume::test {
 namespace {
@@ -30,17 +31,6 @@ UNetConfig with_options() {
   c.use_linear_in_transformer = false;
   c.use_scale_shift_norm = c.resblock_updown = true;
   return c;
-}
-
-// No layer at zero, which would hide what lies behind it.
-void randomise(const Module& network, uint64_t seed) {
-  for (const NamedTensor& p : network.parameters()) {
-    const bool norm = p.tensor.rank() == 1 && p.name.ends_with("weight");
-    if (norm)
-      init_constant(p.tensor, 1);
-    else
-      init_uniform(p.tensor, 1 / std::sqrt(double(p.tensor.numel() / p.tensor.shape(0))), seed, p.name);
-  }
 }
 
 struct Networks {
