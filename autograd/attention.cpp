@@ -11,6 +11,7 @@ void check(const Tensor& x, const WindowAttentionParameters& p, const Tensor& sa
   const WindowAttentionOptions& o = p.options;
   RELUME_CHECK(o.heads >= 1 && o.window >= 1 && o.shift >= 0 && o.shift < o.window, name, ": heads ", o.heads, ", window ",
                o.window, ", shift ", o.shift, " given; expected heads and window from 1, shift from 0 to window - 1");
+  RELUME_CHECK(o.mask <= 0, name, ": mask ", o.mask, " given; expected 0 or below");
   RELUME_CHECK(x.rank() == 4 && x.shape(3) % o.heads == 0, name, ": ", x, " given; expected [N, H, W, C] with C a multiple of ",
                o.heads, " heads");
   RELUME_CHECK(x.shape(1) % o.window == 0 && x.shape(2) % o.window == 0, name, ": the map ", x.shape(),

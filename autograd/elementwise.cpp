@@ -50,6 +50,29 @@ Tensor gated_activation(const Tensor& x, Activation act) {
   });
 }
 
+Tensor clamp(const Tensor& x, double low, double high) {  // saves x
+  RELUME_CHECK(is_float(x.dtype()) && low <= high, "clamp: ", x, " to [", low, ", ", high,
+               "] given; expected a float tensor and a range that is not empty");
+  Tensor y = empty_like(x);
+  kernels::clamp_forward.on(x.device())(y, x, low, high);
+  return record("clamp", y, {x}, [low, high, x = saved(x)](const Tensor& dy, const Needs&) -> Grads {
+    Tensor dx = empty_like(dy);
+    kernels::clamp_backward.on(dy.device())(dx, dy, x, low, high);
+    return {dx};
+  });
+}
+
+Tensor exp(const Tensor& x) {
+  RELUME_CHECK(is_float(x.dtype()), "exp: expects a float tensor, got ", x);
+  Tensor y = empty_like(x);
+  kernels::exponential.on(x.device())(y, x);
+  return record("exp", y, {x}, [y = saved(y)](const Tensor& dy, const Needs&) -> Grads {
+    Tensor dx = empty_like(dy);
+    kernels::multiply.on(dy.device())(dx, dy, y);
+    return {dx};
+  });
+}
+
 Tensor add(const Tensor& x, const Tensor& y) { return combine("add", 1, x, 1, y); }
 Tensor sub(const Tensor& x, const Tensor& y) { return combine("sub", 1, x, -1, y); }
 
@@ -96,6 +119,23 @@ Tensor add_rows(const Tensor& x, const Tensor& table) {
     if (needs(1)) {
       dtable = Tensor::empty(shape, dy.dtype(), dy.device());
       kernels::sum_rows.on(dy.device())(dtable, dy);
+    }
+    return {needs(0) ? dy : Tensor(), dtable};
+  });
+}
+
+Tensor add_per_sample(const Tensor& x, const Tensor& table) {
+  RELUME_CHECK(x.rank() >= 2 && table.shape() == Shape({x.shape(0), x.shape(-1)}) && x.dtype() == table.dtype() &&
+                   x.device() == table.device(),
+               "add_per_sample: table ", table, " given for ", x, "; expected a row [C] for each sample of [N, ..., C]");
+  Tensor y = empty_like(x);
+  for (int64_t n = 0; n < x.shape(0); ++n)
+    kernels::add_rows.on(x.device())(y.slice(n, n + 1), x.slice(n, n + 1), table.slice(n, n + 1));
+  return record("add_per_sample", y, {x, table}, [shape = table.shape()](const Tensor& dy, const Needs& needs) -> Grads {
+    Tensor dtable;
+    if (needs(1)) {
+      dtable = Tensor::empty(shape, dy.dtype(), dy.device());
+      for (int64_t n = 0; n < shape[0]; ++n) kernels::sum_rows.on(dy.device())(dtable.slice(n, n + 1), dy.slice(n, n + 1));
     }
     return {needs(0) ? dy : Tensor(), dtable};
   });

@@ -15,6 +15,9 @@ inline Tensor leaky_relu(const Tensor& x, double slope) { return activate(x, lea
 // erf GELU). Saves x.
 Tensor gated_activation(const Tensor& x, Activation act);
 
+Tensor clamp(const Tensor& x, double low, double high);  // x held within [low, high]; no gradient beyond them
+Tensor exp(const Tensor& x);                             // e^x. Saves the result
+
 Tensor add(const Tensor& x, const Tensor& y);
 Tensor sub(const Tensor& x, const Tensor& y);
 Tensor mul(const Tensor& x, const Tensor& y);
@@ -26,6 +29,9 @@ Tensor cast(const Tensor& x, DType dtype);
 
 // x [..., R, C] + table [R, C] (or [C]), the table repeated over the leading axes: a bias, a position embedding.
 Tensor add_rows(const Tensor& x, const Tensor& table);
+
+// x [N, ..., C] + table [N, C], a row of the table for each sample: the time embedding of a U-Net.
+Tensor add_per_sample(const Tensor& x, const Tensor& table);
 
 // x[..., c] * scale[c] + shift[c] with constants; shift may be empty (zeros).
 Tensor channel_affine(const Tensor& x, const std::vector<double>& scale, const std::vector<double>& shift);

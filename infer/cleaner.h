@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "infer/tiling.h"
+#include "models/rrdbnet.h"
+#include "models/scunet.h"
 #include "models/swinir.h"
 
 namespace relume {
@@ -15,12 +17,18 @@ namespace relume {
 struct Cleaner {
   std::function<Tensor(const Tensor&)> network;
   int64_t multiple = 1, scale = 1;
-  int64_t only_side = 0;  // the one side that a network with a position embedding takes; 0: every multiple
-  Device device = {};     // where it computes
+  int64_t only_side = 0;       // the one side that a network with a position embedding takes; 0: every multiple
+  Device device = {};          // where it computes
+  bool enlarge_after = false;  // a small picture is enlarged when it is clean, not before
 };
 Cleaner cleaner_of(const SwinIR& network);
+Cleaner cleaner_of(const RRDBNet& network);
+Cleaner cleaner_of(const SCUNet& network);
 
 struct CleanOptions {
+  // What a network that enlarges is asked for: its result is resized to this when the short side of this is short_side or more,
+  // else until its own short side is short_side. 0: the result keeps its size, but for a short side below short_side.
+  int64_t height = 0, width = 0;
   int64_t short_side = 0;  // what a shorter side is enlarged to, by antialiased bicubic; 0: pictures are taken as they are
   int64_t tile = 0, tile_stride = 0;  // side of a tile, a multiple of cleaner.multiple, and from tile to tile; 0: whole
   TileProgress progress = {};         // of the tiles
@@ -37,9 +45,9 @@ inline bool is_tiled(const CleanOptions& o, int64_t height, int64_t width) {
 }
 
 // lq u8 or f32 [H, W, 3] or [N, H, W, 3] to the cleaned picture, f32 of as many axes, about [0, 1], not clamped. Whole: a side
-// below short_side is enlarged first, zeros are padded on the right and bottom to cleaner.multiple, and the result is cropped.
-// Tiled: tiles are taken as they are, and the result's short side is enlarged where it is below short_side. Nothing is recorded
-// for gradients.
+// below short_side is enlarged first (see enlarge_after), zeros are padded on the right and bottom to cleaner.multiple, and the
+// result is cropped. Tiled: tiles are taken as they are, and the result's short side is enlarged where it is below short_side.
+// Nothing is recorded for gradients.
 Tensor clean(const Cleaner& cleaner, const Tensor& lq, const CleanOptions& options = {});
 
 }  // namespace relume

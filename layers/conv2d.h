@@ -1,7 +1,11 @@
-// Conv2d: channels last, weight [out, kh, kw, in] in memory, [out, in, kh, kw] on disk.
+// Convolutions, channels last: weight [out, kh, kw, in] in memory, [out, in, kh, kw] on disk, [in, out, kh, kw] where it is
+// transposed.
 #pragma once
 
 #include "autograd/conv.h"
+#include "autograd/matmul.h"
+#include "autograd/resample.h"
+#include "autograd/shape.h"
 #include "layers/module.h"
 
 namespace relume {
@@ -11,18 +15,25 @@ struct Conv2dShape {
   int kernel = 3;
   bool bias = true;
   int enlarge = 1;  // each pixel repeated so many times both ways before the convolution (nearest upsampling)
+  int stride = 1;
+  // Zeros above and left of the map, and below and right of it; -1: kernel / 2, with which stride 1 keeps the (enlarged) size.
+  int pad_before = -1, pad_after = -1;
+
+  ConvOptions options() const {
+    const int before = pad_before < 0 ? kernel / 2 : pad_before, after = pad_after < 0 ? kernel / 2 : pad_after;
+    return {stride, before, before, after, after, enlarge};
+  }
 };
 
-// Stride 1, zero padding that keeps the (enlarged) size.
 class Conv2d : public Module {
  public:
   Conv2d(Module* parent, std::string name, Conv2dShape s)
       : Module(parent, std::move(name)),
         weight(parameter("weight", {s.out, s.kernel, s.kernel, s.in}, StoredAs::conv)),
         bias(s.bias ? parameter("bias", {s.out}) : Tensor()),
-        options_(ConvOptions::same(s.kernel, s.enlarge)) {}
+        options_(s.options()) {}
 
-  // x [N, H, W, in] to act(conv(x)) + residual [N, enlarge*H, enlarge*W, out].
+  // x [N, H, W, in] to act(conv(x)) + residual [N, H', W', out].
   Tensor operator()(const Tensor& x, Activation act = {}, const Tensor& residual = {}) const {
     return with_path([&] { return conv2d(x, parameter_for(x, weight), parameter_for(x, bias), options_, act, residual); });
   }
@@ -31,6 +42,25 @@ class Conv2d : public Module {
 
  private:
   ConvOptions options_;
+};
+
+// Transposed convolution whose stride is its kernel's side, without bias: each pixel becomes a square of its own, and so a row
+// of a matrix product.
+class ConvTranspose2d : public Module {
+ public:
+  ConvTranspose2d(Module* parent, std::string name, int64_t in, int64_t out, int kernel)
+      : Module(parent, std::move(name)), weight(parameter("weight", {out, kernel, kernel, in}, StoredAs::last_first)) {}
+
+  // x [N, H, W, in] to [N, kernel*H, kernel*W, out].
+  Tensor operator()(const Tensor& x) const {
+    return with_path([&] {
+      const Tensor w = parameter_for(x, weight);
+      const int64_t in = w.shape(3);
+      return pixel_shuffle(linear(x, reshape(w, {w.numel() / in, in}), {}), int(w.shape(1)));
+    });
+  }
+
+  Tensor weight;
 };
 
 }  // namespace relume

@@ -60,7 +60,14 @@ void Module::buffer(const std::string& name, Tensor value) {
 }
 
 Shape stored_shape(const Shape& shape, StoredAs stored_as) {
-  return stored_as == StoredAs::conv ? Shape{shape[0], shape[3], shape[1], shape[2]} : shape;
+  switch (stored_as) {
+    case StoredAs::same: return shape;
+    case StoredAs::conv: return {shape[0], shape[3], shape[1], shape[2]};
+    case StoredAs::last_first: break;
+  }
+  std::vector<int64_t> sizes(shape.sizes().begin(), shape.sizes().end());
+  std::rotate(sizes.begin(), sizes.end() - 1, sizes.end());
+  return Shape(std::span<const int64_t>(sizes));
 }
 
 namespace {
@@ -81,14 +88,16 @@ Tensor swapped(const Tensor& t, int64_t a, int64_t b, int64_t c, const Shape& sh
 Tensor to_stored(const Tensor& t, StoredAs stored_as) {
   const Tensor host = t.to(Device{}).contiguous();
   if (stored_as == StoredAs::same) return host;
-  const Shape& s = t.shape();
-  return swapped(host, s[0], s[1] * s[2], s[3], stored_shape(s, stored_as));
+  const Shape &s = t.shape(), on_disk = stored_shape(s, stored_as);
+  if (stored_as == StoredAs::conv) return swapped(host, s[0], s[1] * s[2], s[3], on_disk);
+  return swapped(host, 1, t.numel() / s[-1], s[-1], on_disk);
 }
 
 Tensor from_stored(const Tensor& stored, const Shape& shape, StoredAs stored_as) {
   if (stored_as == StoredAs::same) return stored.contiguous();
-  return swapped(stored.contiguous(), shape[0], shape[3], shape[1] * shape[2],
-                 shape);  // memory [O, kh, kw, I], disk [O, I, ..]
+  const Tensor dense = stored.contiguous();
+  if (stored_as == StoredAs::conv) return swapped(dense, shape[0], shape[3], shape[1] * shape[2], shape);
+  return swapped(dense, 1, shape[-1], shape.numel() / shape[-1], shape);
 }
 
 void load_strict(const Module& module, const TensorSource& source) {

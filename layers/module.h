@@ -11,8 +11,9 @@
 
 namespace relume {
 
-// How a tensor lies on disk, when not as in memory. conv: memory [O, kh, kw, I], disk [O, I, kh, kw].
-enum class StoredAs { same, conv };
+// How a tensor lies on disk, when not as in memory. conv: memory [O, kh, kw, I], disk [O, I, kh, kw]. last_first: the last axis
+// stands first on disk; so do the input channels of a transposed convolution, memory [O, kh, kw, I].
+enum class StoredAs { same, conv, last_first };
 
 struct NamedTensor {
   std::string name;  // full path: "layers.0.residual_group.blocks.0.attn.qkv.weight"
@@ -94,8 +95,8 @@ inline Tensor parameter_for(const Tensor& x, const Tensor& parameter) {
   return parameter ? cast(parameter, x.dtype()) : parameter;
 }
 
-// A tensor of any device as it lies on disk (conv weights transposed), on the CPU; and one of the CPU back in memory order,
-// where it has `shape`. Both may give the tensor itself.
+// A tensor of any device as it lies on disk (axes in the order of the file), on the CPU; and one of the CPU back in memory
+// order, where it has `shape`. Both may give the tensor itself.
 Tensor to_stored(const Tensor& t, StoredAs stored_as);
 Tensor from_stored(const Tensor& stored, const Shape& shape, StoredAs stored_as);
 Shape stored_shape(const Shape& shape, StoredAs stored_as);

@@ -288,23 +288,10 @@ Tensor SwinIR::tail(const Tensor& deep) const {
 }
 
 void SwinIR::initialise(uint64_t seed) const {
-  int64_t fan_in = 1;  // of the convolution whose bias comes next
-  bool after_conv = false;
-  for (const NamedTensor& p : parameters()) {
-    const Tensor& t = p.tensor;
-    const bool zero = config_.zero_last && p.name.starts_with("conv_last.");
-    if (t.rank() == 4) {
-      fan_in = t.numel() / t.shape(0);
-      zero ? init_constant(t, 0) : init_uniform(t, 1 / std::sqrt(double(fan_in)), seed, p.name);
-    } else if (after_conv) {
-      zero ? init_constant(t, 0) : init_uniform(t, 1 / std::sqrt(double(fan_in)), seed, p.name);
-    } else if (t.rank() >= 2) {
-      init_normal(t, 0.02, seed, p.name);
-    } else {
-      init_constant(t, p.name.ends_with("weight") ? 1 : 0);  // norms; the biases of linear layers
-    }
-    after_conv = t.rank() == 4;
-  }
+  init_parameters(*this, seed);
+  if (!config_.zero_last) return;
+  for (const NamedTensor& p : parameters())
+    if (p.name.starts_with("conv_last.")) init_constant(p.tensor, 0);
 }
 
 }  // namespace relume

@@ -54,11 +54,15 @@ double sum_of_squares(const Values& v) { return std::inner_product(v.begin(), v.
 double norm(const Values& v) { return std::sqrt(sum_of_squares(v)); }
 double difference(double a, double b) { return a == b ? 0 : std::abs(a - b); }  // equal infinities differ by 0
 
+// Infinities that agree count neither as a difference nor in the size.
 double rel_l2(const Values& ours, const Values& theirs) {
-  double squares = 0;
-  for (size_t i = 0; i < ours.size(); ++i) squares += difference(ours[i], theirs[i]) * difference(ours[i], theirs[i]);
+  double squares = 0, size = 0;
+  for (size_t i = 0; i < ours.size(); ++i) {
+    squares += difference(ours[i], theirs[i]) * difference(ours[i], theirs[i]);
+    if (ours[i] != theirs[i] || std::isfinite(theirs[i])) size += theirs[i] * theirs[i];
+  }
   if (squares == 0) return 0;
-  const double size = norm(theirs);
+  size = std::sqrt(size);
   return std::isfinite(size) ? std::sqrt(squares) / std::max(size, smallest_norm) : infinity;
 }
 
@@ -229,14 +233,26 @@ void Report::judge_change(const std::string& name, const Tolerance& t, const Val
   record(name, rel_l2(our_change, their_change), t.value);
 }
 
-void Report::compare(const std::string& name, const Tensor& ours) {
-  if (!case_.has(name)) return complain(name + ": compared, but the case does not store it");
+// What is stored under the name, of the shape of ours; undefined after a complaint.
+Tensor Report::stored_like(const std::string& name, const Tensor& ours) {
+  if (!case_.has(name)) return complain(name + ": compared, but the case does not store it"), Tensor();
+  pending_.erase(name);
   const Tensor theirs = case_.tensor(name);
-  if (!(ours.shape() == theirs.shape())) {
-    pending_.erase(name);
-    return complain(detail::concat(name, ": ours is ", ours.shape(), ", stored is ", theirs.shape()));
-  }
-  judge(name, values_of(ours), values_of(theirs), !is_float(theirs.dtype()));
+  if (ours.shape() == theirs.shape()) return theirs;
+  return complain(detail::concat(name, ": ours is ", ours.shape(), ", stored is ", theirs.shape())), Tensor();
+}
+
+void Report::compare(const std::string& name, const Tensor& ours) {
+  if (const Tensor theirs = stored_like(name, ours)) judge(name, values_of(ours), values_of(theirs), !is_float(theirs.dtype()));
+}
+
+void Report::compare_truncated(const std::string& name, const Tensor& ours) {
+  constexpr double most_differing = 0.01;
+  const Tensor theirs = stored_like(name, ours);
+  if (!theirs) return;
+  const Values d = differences(values_of(ours), values_of(theirs));
+  record(name, largest(d), 1);
+  record(name + " (mean)", mean(d), most_differing);
 }
 
 void Report::compare_value(const std::string& path, double ours) {

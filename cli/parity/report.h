@@ -39,6 +39,10 @@ class Report {
   void compare(const std::string& name, const Tensor& ours);
   void compare(const std::string& name, double ours) { compare(name, Tensor::of<double>({}, {ours})); }
 
+  // The same of an 8-bit picture whose levels were truncated: one is another where the number in front of it lies next to a
+  // whole one, in a hundredth of the places at most.
+  void compare_truncated(const std::string& name, const Tensor& ours);
+
   // Compares the whole tensor `ours` with every stored form of output.<name>: itself, _stepK, _rows_stepK, _sumsq. A complaint
   // when the case stores none of them.
   void compare_output(const std::string& name, const Tensor& ours);
@@ -71,6 +75,7 @@ class Report {
     enum Kind { whole, step, rows_step, sum_of_squares, norm, sample257 } kind;
     int64_t stride = 1;
   };
+  Tensor stored_like(const std::string& name, const Tensor& ours);
   std::vector<Form> forms_of(const std::string& full_name) const;
   std::vector<Form> forms_of_gradient(const std::string& name) const;
   void compare_forms(const std::string& what, const std::vector<Form>& forms, const Tensor& ours);

@@ -1,5 +1,6 @@
 // Kinds gaussian_weights, tiled_fn, cleaner: tiles and their weights (spec/diffbir.md 5.8), and stage one as the pipeline
 // applies it (5.2).
+#include <array>
 #include <cmath>
 
 #include "autograd/conv.h"
@@ -80,17 +81,30 @@ void run_tiled_fn(const Case& c, Report& report) {
   report.compare_output("y", to_channels_first(y));
 }
 
+Tensor cleaned_by(const Case& c, const std::string& kind, const CleanOptions& options) {
+  const Json& call = c.config().at("cleaner");
+  const auto run = [&](const auto& network) {
+    return to_channels_first(clean(cleaner_of(network), to_channels_last(c.f32("input.lq")), options));
+  };
+  if (kind == "swinir") return run(*swinir_of(c, call, "swinir."));
+  if (kind == "bsrnet") return run(*rrdbnet_of(c, call));
+  if (kind == "scunet") return run(*scunet_of(c, call));
+  throw NotImplemented("cleaner " + kind);
+}
+
 void run_cleaner(const Case& c, Report& report) {
   constexpr int64_t published_short_side = 512;
   const std::string kind = c.option<std::string>("kind");
-  if (kind != "swinir") throw NotImplemented("cleaner " + kind);
-  const auto net = swinir_of(c, c.config().at("cleaner"), "swinir.");
   CleanOptions options{.short_side = published_short_side};
+  if (kind == "bsrnet") {
+    const auto size = c.option<std::array<int64_t, 2>>("output_size");
+    options.height = size[0], options.width = size[1];
+  }
   if (c.option<bool>("tiled")) {
     options.tile = c.option<int64_t>("tile_size");
     options.tile_stride = c.option<int64_t>("tile_stride");
   }
-  const Tensor cleaned = to_channels_first(clean(cleaner_of(*net), to_channels_last(c.f32("input.lq")), options));
+  const Tensor cleaned = cleaned_by(c, kind, options);
   double sum = 0;
   for (int64_t i = 0; i < cleaned.numel(); ++i) sum += cleaned.data<float>()[i];
   report.compare_output("clean", cleaned);

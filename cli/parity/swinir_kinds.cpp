@@ -20,21 +20,6 @@ Json class_defaults() {
           {"sf", 4},         {"upsampler", ""},        {"unshuffle", false}};
 }
 
-// A constructor call of the reference as our configuration; keys without a counterpart must have a value that changes nothing.
-SwinIRConfig config_of(const Json& call, const std::string& where) {
-  Json merged = class_defaults();
-  for (const auto& [key, value] : call.items()) {
-    if (key == "procedural" || key == "class_" || value.is_null()) continue;
-    if (key == "drop_rate" || key == "attn_drop_rate" || key == "use_checkpoint") {
-      RELUME_CHECK(value == 0 || value == false, where, ": ", key, " is ", value.dump(), ", only 0 is supported");
-      continue;
-    }
-    merged[key] = value;
-  }
-  if (merged["unshuffle"] == false) merged["unshuffle_scale"] = 1;
-  return read_config_text<SwinIRConfig>(merged.dump(), where, {});
-}
-
 // The scalar the reference differentiated.
 Tensor loss_of(const Case& c, const Tensor& prediction, const Tensor& target) {
   const Tensor sum = sum_squared_error(prediction, target);
@@ -43,21 +28,10 @@ Tensor loss_of(const Case& c, const Tensor& prediction, const Tensor& target) {
   return sum;
 }
 
-void compare_parameter_gradients(const Module& module, Report& report) {
-  for (const NamedTensor& p : module.parameters()) {
-    const Tensor g = grad(p.tensor);
-    RELUME_CHECK(g, "no gradient reached ", p.name);
-    report.compare_gradient("param." + p.name, to_stored(g, p.stored_as));
-  }
-}
-
-// Stored pictures [N, C, H, W] as the network takes them, where it computes.
-Tensor pictures(const Case& c, const Tensor& stored) { return to_channels_last(stored).to(c.device()); }
-
 void forward_and_backward(const Case& c, const SwinIR& net, Report& report) {
-  const Tensor lq = require_grad(pictures(c, c.f32("input.lq")));
+  const Tensor lq = require_grad(maps_of(c, "input.lq"));
   const Tensor prediction = net(lq);
-  const Tensor loss = loss_of(c, prediction, pictures(c, c.f32("input.gt")));
+  const Tensor loss = loss_of(c, prediction, maps_of(c, "input.gt"));
   backward(loss);
   report.compare_output("pred", to_channels_first(prediction.detach()));
   report.compare_output("loss", loss.item());
@@ -70,7 +44,7 @@ void run_swinir(const Case& c, Report& report) { forward_and_backward(c, *swinir
 void run_swinir_full(const Case& c, Report& report) {
   const auto net = swinir_of(c, c.config());
   const NoGrad no_grad;
-  report.compare_output("pred", to_channels_first((*net)(pictures(c, c.f32("input.lq")))));
+  report.compare_output("pred", to_channels_first((*net)(maps_of(c, "input.lq"))));
 }
 
 // Stochastic depth with recorded draws: one row of input.droppath_keep per branch with a probability above 0, in call order.
@@ -136,7 +110,7 @@ void run_swinir_adamw(const Case& c, Report& report) {
   const Tensor lq = c.f32("input.lq"), gt = c.f32("input.gt");  // [batches, N, C, H, W]
   const auto batch = [&](const Tensor& all, int64_t i) {
     const auto s = all.shape().sizes();
-    return pictures(c, all.slice(i, i + 1).reshape(Shape(s.subspan(1))));
+    return maps_of(c, all.slice(i, i + 1).reshape(Shape(s.subspan(1))));
   };
   std::vector<double> losses, norms;
   for (int64_t step = 0; step < c.option<int64_t>("steps"); ++step) {
@@ -161,8 +135,22 @@ void run_swinir_adamw(const Case& c, Report& report) {
 
 }  // namespace
 
+SwinIRConfig swinir_config_of(const Case& c, const Json& call) {
+  Json merged = class_defaults();
+  for (const auto& [key, value] : call.items()) {
+    if (key == "procedural" || key == "class_" || value.is_null()) continue;
+    if (key == "drop_rate" || key == "attn_drop_rate" || key == "use_checkpoint") {
+      RELUME_CHECK(value == 0 || value == false, c.name(), ": ", key, " is ", value.dump(), ", only 0 is supported");
+      continue;
+    }
+    merged[key] = value;
+  }
+  if (merged["unshuffle"] == false) merged["unshuffle_scale"] = 1;
+  return read_config_text<SwinIRConfig>(merged.dump(), c.name(), {});
+}
+
 std::unique_ptr<SwinIR> swinir_of(const Case& c, const Json& call, const std::string& prefix) {
-  auto net = std::make_unique<SwinIR>(config_of(call, c.name()), c.device());
+  auto net = std::make_unique<SwinIR>(swinir_config_of(c, call), c.device());
   const auto weights = c.weights(prefix);
   load_strict(*net, *weights);
   for (const NamedTensor& b : net->buffers()) {  // what we would write must be what the reference registered

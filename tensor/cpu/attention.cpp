@@ -37,7 +37,8 @@ struct Geometry {
         padded(round_up(tokens, lanes)),
         pitch(round_up(channels, panel_width)),
         qkv_pitch(round_up(3 * channels, panel_width)),
-        scale(float(o.scale)) {}
+        scale(float(o.scale)),
+        masked(float(o.mask)) {}
   // 1: the window holds the lower border of the shifted map, 2: the right one, 3: both, 0: it lies in one region.
   int border(int64_t w) const {
     if (shift == 0) return 0;
@@ -58,7 +59,7 @@ struct Geometry {
   int64_t heads, window, shift, height, width, channels, head_dim, windows_x, windows_y, windows;
   int64_t tokens, padded;    // padded: rounded up to whole vectors
   int64_t pitch, qkv_pitch;  // of rows of channels and of packed queries, keys and values in scratch
-  float scale;
+  float scale, masked;       // masked: added to the score of a pair from different regions
 };
 
 // Bias plus mask of every kind of window, [border kinds (4, or 1 without a shift), heads, padded, padded]: a product of queries
@@ -99,7 +100,7 @@ class ScoreStart {
     const float* from = at(0, head);
     float* to = at(kind, head);
     for (int64_t i = 0; i < g_.padded; ++i, from += g_.padded, to += g_.padded)
-      for (int64_t j = 0; j < g_.padded; ++j) to[j] = from[j] + (region[j] != region[i] ? -100.f : 0.f);
+      for (int64_t j = 0; j < g_.padded; ++j) to[j] = from[j] + (region[j] != region[i] ? g_.masked : 0.f);
   }
   const Geometry& g_;
   int kinds_;

@@ -8,30 +8,45 @@
 namespace relume::cpu {
 namespace {
 
-void activation_forward(const Tensor& y, const Tensor& x, Activation act) {
-  visit_float("activation_forward", x, [&]<class T>() {
-    visit_activation(act, [&](auto f) {
-      for_runs<T>(
-          [f](int64_t n, T* to, const T* from) {
+// y = f.value(x)
+template <class T, class F> void apply(const Tensor& y, const Tensor& x, F f) {
+  for_runs<T>(
+      [f](int64_t n, T* to, const T* from) {
 #pragma omp simd
-            for (int64_t i = 0; i < n; ++i) put(to[i], f.value(get(from[i])));
-          },
-          y, x);
-    });
-  });
+        for (int64_t i = 0; i < n; ++i) put(to[i], f.value(get(from[i])));
+      },
+      y, x);
+}
+
+// dx = dy * f.slope(x)
+template <class T, class F> void apply_slope(const Tensor& dx, const Tensor& dy, const Tensor& x, F f) {
+  for_runs<T>(
+      [f](int64_t n, T* to, const T* gradient, const T* input) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) put(to[i], get(gradient[i]) * f.slope(get(input[i])));
+      },
+      dx, dy, x);
+}
+
+void activation_forward(const Tensor& y, const Tensor& x, Activation act) {
+  visit_float("activation_forward", x, [&]<class T>() { visit_activation(act, [&](auto f) { apply<T>(y, x, f); }); });
 }
 
 void activation_backward(const Tensor& dx, const Tensor& dy, const Tensor& x, Activation act) {
-  visit_float("activation_backward", x, [&]<class T>() {
-    visit_activation(act, [&](auto f) {
-      for_runs<T>(
-          [f](int64_t n, T* to, const T* gradient, const T* input) {
-#pragma omp simd
-            for (int64_t i = 0; i < n; ++i) put(to[i], get(gradient[i]) * f.slope(get(input[i])));
-          },
-          dx, dy, x);
-    });
-  });
+  visit_float("activation_backward", x,
+              [&]<class T>() { visit_activation(act, [&](auto f) { apply_slope<T>(dx, dy, x, f); }); });
+}
+
+void clamp_forward(const Tensor& y, const Tensor& x, double low, double high) {
+  visit_float("clamp_forward", x, [&]<class T>() { apply<T>(y, x, Clamp{low, high}); });
+}
+
+void clamp_backward(const Tensor& dx, const Tensor& dy, const Tensor& x, double low, double high) {
+  visit_float("clamp_backward", x, [&]<class T>() { apply_slope<T>(dx, dy, x, Clamp{low, high}); });
+}
+
+void exponential(const Tensor& y, const Tensor& x) {
+  visit_float("exponential", x, [&]<class T>() { apply<T>(y, x, Exp{}); });
 }
 
 void gated_activation_forward(const Tensor& y, const Tensor& x, Activation act) {
@@ -180,6 +195,9 @@ void register_elementwise_kernels() {
   kernels::activation_backward.set(DeviceKind::cpu, activation_backward);
   kernels::gated_activation_forward.set(DeviceKind::cpu, gated_activation_forward);
   kernels::gated_activation_backward.set(DeviceKind::cpu, gated_activation_backward);
+  kernels::clamp_forward.set(DeviceKind::cpu, clamp_forward);
+  kernels::clamp_backward.set(DeviceKind::cpu, clamp_backward);
+  kernels::exponential.set(DeviceKind::cpu, exponential);
   kernels::axpby.set(DeviceKind::cpu, axpby);
   kernels::multiply.set(DeviceKind::cpu, multiply);
   kernels::add_rows.set(DeviceKind::cpu, add_rows);

@@ -7,6 +7,7 @@ namespace relume::cpu {
 void register_memory_kernels();
 void register_elementwise_kernels();
 void register_reduce_kernels();
+void register_gather_kernels();
 void register_norm_kernels();
 void register_group_norm_kernels();
 void register_resample_kernels();

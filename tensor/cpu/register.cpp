@@ -9,6 +9,7 @@ void register_cpu_kernels() {
   cpu::register_memory_kernels();
   cpu::register_elementwise_kernels();
   cpu::register_reduce_kernels();
+  cpu::register_gather_kernels();
   cpu::register_norm_kernels();
   cpu::register_group_norm_kernels();
   cpu::register_resample_kernels();

@@ -27,7 +27,8 @@ struct Windows {
         shift(o.shift),
         tokens(window * window),
         head_dim(int(qkv.shape(3) / 3) / heads),
-        scale(float(o.scale)) {
+        scale(float(o.scale)),
+        mask(float(o.mask)) {
     RELUME_BUG(qkv.shape(3) % (3 * heads) == 0 && height % window == 0 && width % window == 0, name, " of ", qkv);
   }
 
@@ -40,6 +41,7 @@ struct Windows {
   int64_t height, width, windows_y, windows_x, windows, chunks;
   int heads, window, shift, tokens, head_dim;
   float scale;
+  float mask;  // added to the score of a pair from different regions
 };
 
 // The part of a block.
@@ -57,7 +59,7 @@ struct alignas(8) Token {
 // The tokens of a block's window, in shared memory.
 struct WindowTokens {
   __device__ WindowTokens(const Windows& w, int64_t* pixels, Token* tokens, float* biases)
-      : pixel(pixels), token(tokens), table(biases), scale(w.scale), middle((w.side() + 1) * (w.window - 1)) {}
+      : pixel(pixels), token(tokens), table(biases), scale(w.scale), mask(w.mask), middle((w.side() + 1) * (w.window - 1)) {}
 
   template <class T> __device__ void load_table(const Windows& w, Rows<T> rows, int head) const {
     for (int bin = int(threadIdx.x); bin < w.bins(); bin += int(blockDim.x)) table[bin] = get(*rows.at(bin, head));
@@ -79,13 +81,13 @@ struct WindowTokens {
   // Of query i for key j, from their product: scaled, with bias and mask.
   __device__ float score(int i, int j, float product) const {
     const Token from = token[i], to = token[j];
-    return math::fma(scale, product, table[from.place - to.place + middle]) + (from.region == to.region ? 0.f : -100.f);
+    return math::fma(scale, product, table[from.place - to.place + middle]) + (from.region == to.region ? 0.f : mask);
   }
 
   int64_t* pixel;  // of each token
   Token* token;
   float* table;  // of the head
-  float scale;
+  float scale, mask;
   int middle;
 };
 

@@ -39,6 +39,20 @@ void activation_backward(const Tensor& dx, const Tensor& dy, const Tensor& x, Ac
   });
 }
 
+void clamp_forward(const Tensor& y, const Tensor& x, double low, double high) {
+  visit_float("clamp_forward", x, [&]<class T>() { for_elements<T>("clamp_forward", Value<Clamp>{{low, high}}, y, x); });
+}
+
+void clamp_backward(const Tensor& dx, const Tensor& dy, const Tensor& x, double low, double high) {
+  visit_float("clamp_backward", x, [&]<class T>() {
+    for_elements<T>("clamp_backward", TimesSlope<Clamp>{{low, high}}, dx, dy, x);
+  });
+}
+
+void exponential(const Tensor& y, const Tensor& x) {
+  visit_float("exponential", x, [&]<class T>() { for_elements<T>("exponential", Value<Exp>{}, y, x); });
+}
+
 template <class F> struct TimesValue {
   F f;
   __device__ float operator()(float value, float gate) const { return value * f.value(gate); }
@@ -161,6 +175,9 @@ void register_elementwise_kernels() {
   kernels::activation_backward.set(DeviceKind::cuda, activation_backward);
   kernels::gated_activation_forward.set(DeviceKind::cuda, gated_activation_forward);
   kernels::gated_activation_backward.set(DeviceKind::cuda, gated_activation_backward);
+  kernels::clamp_forward.set(DeviceKind::cuda, clamp_forward);
+  kernels::clamp_backward.set(DeviceKind::cuda, clamp_backward);
+  kernels::exponential.set(DeviceKind::cuda, exponential);
   kernels::axpby.set(DeviceKind::cuda, axpby);
   kernels::multiply.set(DeviceKind::cuda, multiply);
   kernels::add_rows.set(DeviceKind::cuda, add_rows);

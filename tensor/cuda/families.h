@@ -9,6 +9,7 @@ void register_upload_kernels();
 void register_captured_calls();
 void register_elementwise_kernels();
 void register_reduce_kernels();
+void register_gather_kernels();
 void register_norm_kernels();
 void register_group_norm_kernels();
 void register_matmul_kernels();

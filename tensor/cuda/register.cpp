@@ -14,6 +14,7 @@ void register_cuda_kernels() {
   cuda::register_reduce_kernels();
   cuda::register_attention_kernels();
   cuda::register_sequence_attention_kernels();
+  cuda::register_gather_kernels();
   cuda::register_norm_kernels();
   cuda::register_group_norm_kernels();
   cuda::register_matmul_kernels();

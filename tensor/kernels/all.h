@@ -4,6 +4,7 @@
 #include "tensor/kernels/attention.h"
 #include "tensor/kernels/conv.h"
 #include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/gather.h"
 #include "tensor/kernels/matmul.h"
 #include "tensor/kernels/memory.h"
 #include "tensor/kernels/norm.h"
@@ -19,7 +20,7 @@ template <class F> void for_each_slot(F&& f) {
   for_each_memory_slot(f), for_each_elementwise_slot(f), for_each_reduce_slot(f), for_each_norm_slot(f),
       for_each_resample_slot(f);
   for_each_random_slot(f), for_each_optimizer_slot(f), for_each_attention_slot(f), for_each_matmul_slot(f),
-      for_each_conv_slot(f), for_each_picture_slot(f);
+      for_each_conv_slot(f), for_each_gather_slot(f), for_each_picture_slot(f);
 }
 
 }  // namespace relume::kernels

@@ -10,16 +10,18 @@ namespace relume::kernels {
 
 struct WindowAttentionOptions {
   int heads = 1;
-  int window = 8;    // windows of window x window tokens; H and W are multiples of it
-  int shift = 0;     // cyclic shift of the map before it is cut into windows (SwinIR's odd blocks: window / 2)
-  double scale = 1;  // of the queries, head_dim^-0.5
+  int window = 8;      // windows of window x window tokens; H and W are multiples of it
+  int shift = 0;       // cyclic shift of the map before it is cut into windows (SwinIR's odd blocks: window / 2)
+  double scale = 1;    // of the queries, head_dim^-0.5
+  double mask = -100;  // added to the score of a pair from different regions, 0 or below; -infinity: it never meets
 };
 
 // The first half of a Swin block (spec 2.1), straight on the channels-last map x [N, H, W, C]:
 //   q, k, v = norm(x) wqkv^T + bqkv, channels laid out [3][heads][head_dim]
 //   y = x + sample_scale[n] * (softmax(scale * q k^T + bias + mask) v wproj^T + bproj), heads side by side
 // the softmax within windows. Shifted windows: tokens of different regions of the map (labels of the slices [0,-window),
-// [-window,-shift), [-shift,end) of each axis) get -100 added to their score, not -infinity. f32 and f64.
+// [-window,-shift), [-shift,end) of each axis) get `mask` added to their score: -100 in SwinIR, -infinity in SCUNet. f32 and
+// f64.
 struct ResidualWindowAttention {
   RowNorm norm = {};                      // with a weight
   Tensor qkv_weight = {}, qkv_bias = {};  // [3*C, C], [3*C] or undefined

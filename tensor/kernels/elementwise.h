@@ -20,6 +20,14 @@ inline Kernel<void(const Tensor& y, const Tensor& x, Activation act)> gated_acti
 inline Kernel<void(const Tensor& dx, const Tensor& dy, const Tensor& x, Activation act)> gated_activation_backward{
     "gated_activation_backward"};
 
+// y = x held within [low, high]; y may be x.
+inline Kernel<void(const Tensor& y, const Tensor& x, double low, double high)> clamp_forward{"clamp_forward"};
+// dx = dy where x lies within [low, high], else 0; dx may be dy.
+inline Kernel<void(const Tensor& dx, const Tensor& dy, const Tensor& x, double low, double high)> clamp_backward{
+    "clamp_backward"};
+// y = e^x; y may be x. Its gradient is a product with y.
+inline Kernel<void(const Tensor& y, const Tensor& x)> exponential{"exponential"};
+
 // out = a * x + b * y; y undefined means out = a * x. out may be x or y.
 inline Kernel<void(const Tensor& out, double a, const Tensor& x, double b, const Tensor& y)> axpby{"axpby"};
 // out = x * y; out may be x or y.
@@ -33,8 +41,8 @@ inline Kernel<void(const Tensor& table, const Tensor& x)> sum_rows{"sum_rows"};
 inline Kernel<void(const Tensor& out, const Tensor& x, const Tensor& scale, const Tensor& shift)> channel_affine{
     "channel_affine"};
 template <class F> void for_each_elementwise_slot(F&& f) {
-  f(activation_forward), f(activation_backward), f(gated_activation_forward), f(gated_activation_backward), f(axpby);
-  f(multiply), f(add_rows), f(sum_rows), f(channel_affine);
+  f(activation_forward), f(activation_backward), f(gated_activation_forward), f(gated_activation_backward);
+  f(clamp_forward), f(clamp_backward), f(exponential), f(axpby), f(multiply), f(add_rows), f(sum_rows), f(channel_affine);
 }
 
 }  // namespace relume::kernels

@@ -43,4 +43,16 @@ struct LeakyRelu {
   template <class T> RELUME_HD T slope(T x) const { return x > T(0) ? T(1) : T(negative_slope); }
 };
 
+// y = x held within [low, high]; a NaN stays one. The slope is 1 on the bounds, too, as in PyTorch.
+struct Clamp {
+  double low = 0, high = 0;
+  template <class T> RELUME_HD T value(T x) const { return x < T(low) ? T(low) : x > T(high) ? T(high) : x; }
+  template <class T> RELUME_HD T slope(T x) const { return x < T(low) || x > T(high) ? T(0) : T(1); }
+};
+
+// y = e^x
+struct Exp {
+  template <class T> RELUME_HD T value(T x) const { return math::exp(x); }
+};
+
 }  // namespace relume

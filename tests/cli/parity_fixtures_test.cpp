@@ -13,7 +13,9 @@ namespace relume::parity {
 namespace {
 
 constexpr const char* kinds_here =
-    "swinir*,degrade_*,torch_resize*,pil_resize,metric_psnr_ssim,metric_niqe,gaussian_weights,tiled_fn,cleaner_swinir*,format_*";
+    "swinir*,vae*,rrdbnet*,scunet*,timestep_embedding,unet*,spatial_transformer,cldm_init,clip_*,tokenizer,asset,colour_fix,"
+    "schedule,sampler_*,cfg_rescale,start_point,guidance,degrade_*,torch_resize*,pil_resize,metric_psnr_ssim,metric_niqe,"
+    "gaussian_weights,tiled_fn,cleaner*,format_*,state_dict_inventory,e2e_*";
 
 std::filesystem::path public_folder() { return test::source_folder() / "../shared/parity"; }
 bool has_public_folder() { return std::filesystem::exists(public_folder() / "manifest.json"); }
@@ -33,7 +35,8 @@ TEST(ParityFixtures, EveryCopiedCasePasses) {
 
 TEST(ParityFixtures, ThePublicFolderPasses) {
   if (!has_public_folder()) GTEST_SKIP() << "../shared/parity is not beside the checkout";
-  EXPECT_EQ(failures(public_folder(), kinds_here, ""), "");
+  // Left to `relume parity`: networks of 5 GB. The autoencoder does not run in tiles yet.
+  EXPECT_EQ(failures(public_folder(), kinds_here, "unet_full,e2e_cldm_tiled"), "");
 }
 
 }  // namespace

@@ -221,6 +221,8 @@ TEST_F(Parity, NanAndInfinityKeepNoBound) {
     EXPECT_FALSE(error_of({1, inf}, {1, -inf}, rule).passed) << rule;
     EXPECT_TRUE(error_of({1, inf}, {1, inf}, rule).passed) << rule;  // equal infinities differ by 0
   }
+  EXPECT_TRUE(error_of({1.0001f, inf}, {1, inf}, 1e-3).passed);  // and do not count in the size
+  EXPECT_FALSE(error_of({1.01f, inf}, {1, inf}, 1e-3).passed);
 }
 
 TEST_F(Parity, ChangesAreJudgedFromTheInitialParameter) {

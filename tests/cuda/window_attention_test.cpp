@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,23 +22,29 @@ struct WindowCase {
   std::string name;
   int64_t batch, height, width;
   int heads, head_dim, window, shift;
+  double mask = -100;
 };
 void PrintTo(const WindowCase& c, std::ostream* out) { *out << c.name; }
 
 std::vector<WindowCase> window_cases() {
-  return {{"plain", 1, 8, 8, 2, 6, 4, 0},          {"shifted", 2, 8, 12, 2, 5, 4, 2},
-          {"paper_heads", 1, 16, 8, 2, 30, 8, 4},  {"one_window", 1, 4, 4, 3, 2, 4, 2},
-          {"window_of_one", 1, 2, 3, 1, 1, 1, 0},  {"prime", 1, 7, 14, 1, 5, 7, 3},
-          {"sixteen_bytes", 1, 4, 8, 2, 8, 4, 1},  {"two_tiles", 1, 9, 18, 1, 7, 9, 4},  // of queries: 64 and 17
-          {"sixteen", 1, 16, 16, 1, 30, 16, 8},                                          // eight tiles in the backward pass
-          {"many_windows", 1, 2, 257, 1, 3, 1, 0},                                       // more than blocks
-          {"whole_tiles", 1, 8, 16, 2, 32, 8, 4},                                        // nothing is padded for tensor cores
-          {"thirty_four", 1, 8, 8, 1, 34, 8, 4}};                                        // more channels than tensor cores take
+  return {{"plain", 1, 8, 8, 2, 6, 4, 0},
+          {"shifted", 2, 8, 12, 2, 5, 4, 2},
+          {"paper_heads", 1, 16, 8, 2, 30, 8, 4},
+          {"one_window", 1, 4, 4, 3, 2, 4, 2},
+          {"window_of_one", 1, 2, 3, 1, 1, 1, 0},
+          {"prime", 1, 7, 14, 1, 5, 7, 3},
+          {"sixteen_bytes", 1, 4, 8, 2, 8, 4, 1},
+          {"two_tiles", 1, 9, 18, 1, 7, 9, 4},      // of queries: 64 and 17
+          {"sixteen", 1, 16, 16, 1, 30, 16, 8},     // eight tiles in the backward pass
+          {"many_windows", 1, 2, 257, 1, 3, 1, 0},  // more than blocks
+          {"whole_tiles", 1, 8, 16, 2, 32, 8, 4},   // nothing is padded for tensor cores
+          {"thirty_four", 1, 8, 8, 1, 34, 8, 4},    // more channels than tensor cores take
+          {"hard_mask", 1, 8, 16, 2, 32, 8, 4, -std::numeric_limits<double>::infinity()}};
 }
 
 // What goes in and what comes out, in one type.
 struct Problem {
-  Problem(const WindowCase& c, DType dtype) : options{c.heads, c.window, c.shift, 1 / std::sqrt(double(c.head_dim))} {
+  Problem(const WindowCase& c, DType dtype) : options{c.heads, c.window, c.shift, 1 / std::sqrt(double(c.head_dim)), c.mask} {
     const int64_t side = 2 * c.window - 1;
     const Shape map{c.batch, c.height, c.width, int64_t(c.heads) * c.head_dim};
     qkv = uniform(map.with(3, 3 * map[3]), 1, -2, 2).to(dtype);

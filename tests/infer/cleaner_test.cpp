@@ -42,6 +42,37 @@ TEST(Cleaner, SmallPicturesAreEnlargedPaddedAndCropped) {
   EXPECT_EQ(seen, (Shape{1, 16, 24, 3}));
 }
 
+TEST(Cleaner, SmallPicturesMayBeEnlargedWhenTheyAreClean) {
+  const Tensor lq = to_float(natural_picture(13, 21, 1));
+  Cleaner cleaner = pointwise(1);
+  cleaner.enlarge_after = true;
+  const Tensor y = clean(cleaner, lq, {.short_side = 20});
+  EXPECT_EQ(y.shape(), (Shape{20, 32, 3}));
+  EXPECT_TRUE(same_bits(y, resize_short_side(clean(cleaner, lq), 20)));
+}
+
+TEST(Cleaner, ANetworkThatEnlargesIsResizedToWhatIsAsked) {
+  const Tensor lq = to_float(natural_picture(16, 24, 1));
+  Cleaner cleaner = pointwise(1, 4);
+  cleaner.enlarge_after = true;
+  const Tensor whole = clean(cleaner, lq);
+  ASSERT_EQ(whole.shape(), (Shape{64, 96, 3}));
+  const Tensor larger = clean(cleaner, lq, {.height = 80, .width = 110, .short_side = 80});
+  EXPECT_TRUE(same_bits(larger, resize_torch(whole, 80, 110, TorchResize::bicubic, {.antialias = true})));
+  // Below short_side the result is made as large as that, though it was larger before.
+  const Tensor smaller = clean(cleaner, lq, {.height = 32, .width = 48, .short_side = 40});
+  EXPECT_TRUE(same_bits(smaller, resize_short_side(whole, 40)));
+}
+
+TEST(Cleaner, OfTheNetworksOfOtherPapers) {
+  const RRDBNet enlarging({.nf = 8, .nb = 1, .gc = 4, .sf = 2});
+  enlarging.initialise(1);
+  EXPECT_EQ(clean(cleaner_of(enlarging), natural_picture(9, 14, 1)).shape(), (Shape{18, 28, 3}));
+  const SCUNet denoising({.config = {0, 0, 0, 1, 0, 0, 0}});
+  denoising.initialise(1);
+  EXPECT_EQ(clean(cleaner_of(denoising), natural_picture(9, 14, 1), {.short_side = 18}).shape(), (Shape{18, 28, 3}));
+}
+
 TEST(Cleaner, TiledEqualsWholeWhereTheNetworkKnowsNoNeighbours) {
   const Tensor lq = natural_picture(29, 45, 2);
   for (const int64_t scale : {1, 2}) {

@@ -128,6 +128,20 @@ TEST(Stored, ConvolutionsLieOnDiskAsPublished) {
   EXPECT_TRUE(same_bits(to_stored(w, StoredAs::same), w));
 }
 
+TEST(Stored, TheLastAxisMayStandFirst) {
+  const Tensor w = uniform({3, 2, 5, 4}, 1), table = uniform({3, 5, 2}, 2);
+  EXPECT_EQ(stored_shape(w.shape(), StoredAs::last_first), (Shape{4, 3, 2, 5}));
+  const Tensor s = to_stored(w, StoredAs::last_first), t = to_stored(table, StoredAs::last_first);
+  ASSERT_EQ(s.shape(), (Shape{4, 3, 2, 5}));
+  ASSERT_EQ(t.shape(), (Shape{2, 3, 5}));
+  for (int i = 0; i < 4; ++i)
+    for (int rest = 0; rest < 30; ++rest) EXPECT_EQ(s.data<float>()[i * 30 + rest], w.data<float>()[rest * 4 + i]);
+  for (int i = 0; i < 2; ++i)
+    for (int rest = 0; rest < 15; ++rest) EXPECT_EQ(t.data<float>()[i * 15 + rest], table.data<float>()[rest * 2 + i]);
+  EXPECT_TRUE(same_bits(from_stored(s, w.shape(), StoredAs::last_first), w));
+  EXPECT_TRUE(same_bits(from_stored(t, table.shape(), StoredAs::last_first), table));
+}
+
 TEST(Stored, StateListsParametersThenBuffersInPublishedShapes) {
   const Tree tree;
   const std::vector<NamedTensor> state = stored_state(tree);

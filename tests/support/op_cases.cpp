@@ -1,10 +1,12 @@
 #include "tests/support/op_cases.h"
 
 #include <cmath>
+#include <limits>
 
 #include "autograd/attention.h"
 #include "autograd/conv.h"
 #include "autograd/elementwise.h"
+#include "autograd/gather.h"
 #include "autograd/matmul.h"
 #include "autograd/norm.h"
 #include "autograd/reduce.h"
@@ -17,6 +19,8 @@ namespace relume::test {
 namespace {
 
 using Inputs = std::vector<Tensor>;
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
 
 // What a case holds on the CPU, where its inputs are.
 Tensor beside(const Tensor& held, const Tensor& input) { return held ? held.to(input.device()) : held; }
@@ -131,6 +135,14 @@ OpCase gated_case(const std::string& name, const Shape& x, Activation act) {
   return unary_case("gated_activation/" + name, x, [act](const Tensor& t) { return gated_activation(t, act); });
 }
 
+// Rows of a table, some of them several times and some never.
+OpCase embedding_case(const std::string& name, const Shape& table, const Shape& places) {
+  std::vector<int64_t> numbers;
+  for (int64_t i = 0; i < places.numel(); ++i) numbers.push_back(i * i % table[0]);
+  return unary_case("embedding/" + name, table,
+                    [ids = Tensor::of(places, numbers)](const Tensor& t) { return embedding(beside(ids, t), t); });
+}
+
 OpCase pad_case(const std::string& name, const Shape& x, std::array<int64_t, 4> amounts, Border border) {
   return unary_case("pad/" + name, x,
                     [=](const Tensor& t) { return pad(t, amounts[0], amounts[1], amounts[2], amounts[3], border); });
@@ -146,6 +158,14 @@ std::vector<OpCase> small_cases() {
       gated_case("geglu", {2, 3, 10}, gelu_activation),
       gated_case("one", {1, 2}, gelu_activation),
       gated_case("silu", {3, 5, 32}, silu_activation),
+      unary_case(
+          "clamp", {5, 7}, [](const Tensor& x) { return clamp(x, 0, 2.5); }, 0.05),
+      unary_case("exp", {3, 11}, exp),
+      unary_case("columns", {2, 3, 7}, [](const Tensor& x) { return columns(x, 2, 6); }),
+      unary_case("columns/all", {4, 5}, [](const Tensor& x) { return columns(x, 0, 5); }),
+      embedding_case("odd", {11, 13}, {2, 7}),
+      embedding_case("one", {1, 1}, {1}),
+      embedding_case("packs", {5, 24}, {3, 1, 5}),
       unary_case("scale", {5, 3}, [](const Tensor& x) { return scale(x, -2.5); }),
       unary_case("sum", {7, 11}, sum),
       unary_case("reshape", {2, 3, 5},
@@ -169,10 +189,21 @@ std::vector<OpCase> small_cases() {
       {.name = "add/same", .inputs = {{{3, 7}}}, .run = [](const Inputs& in) { return add(in[0], in[0]); }},
       {.name = "sub", .inputs = {{{2, 5, 3}}, {{2, 5, 3}}}, .run = [](const Inputs& in) { return sub(in[0], in[1]); }},
       {.name = "mul", .inputs = {{{13}}, {{13}}}, .run = [](const Inputs& in) { return mul(in[0], in[1]); }},
+      {.name = "concat", .inputs = {{{2, 3, 5}}, {{2, 3, 4}}}, .run = [](const Inputs& in) { return concat(in[0], in[1]); }},
+      {.name = "concat/same", .inputs = {{{4, 1}}}, .run = [](const Inputs& in) { return concat(in[0], in[0]); }},
       {.name = "add_rows/bias", .inputs = {{{3, 5, 7}}, {{7}}}, .run = [](const Inputs& in) { return add_rows(in[0], in[1]); }},
       {.name = "add_rows/table",
        .inputs = {{{2, 3, 4, 5}}, {{1, 12, 5}}},
        .run = [](const Inputs& in) { return add_rows(in[0], in[1]); }},
+      {.name = "add_per_sample/map",
+       .inputs = {{{3, 2, 5, 7}}, {{3, 7}}},
+       .run = [](const Inputs& in) { return add_per_sample(in[0], in[1]); }},
+      {.name = "add_per_sample/one",
+       .inputs = {{{1, 3}}, {{1, 3}}},
+       .run = [](const Inputs& in) { return add_per_sample(in[0], in[1]); }},
+      {.name = "concat/of_convolutions",  // whose gradient comes in pitched rows
+       .inputs = {{{1, 5, 4, 3}}, {{4, 3, 3, 3}}, {{3, 3, 3, 3}}},
+       .run = [same](const Inputs& in) { return concat(conv2d(in[0], in[1], {}, same), conv2d(in[0], in[2], {}, same)); }},
       {.name = "sum_squared_error",
        .inputs = {{{3, 5, 2}}, {{3, 5, 2}}},
        .run = [](const Inputs& in) { return sum_squared_error(in[0], in[1]); }},
@@ -224,6 +255,7 @@ std::vector<OpCase> small_cases() {
       conv_case("1x1", {2, 3, 4, 7}, {3, 1, 1, 7}, {}),
       conv_case("stride2", {1, 7, 8, 4}, {6, 3, 3, 4}, {2, 1, 1, 1, 1}),
       conv_case("stride2/bottom_right", {1, 6, 8, 3}, {5, 3, 3, 3}, {2, 0, 0, 1, 1}),
+      conv_case("2x2/stride2", {2, 6, 9, 5}, {7, 2, 2, 5}, {2, 0, 0, 0, 0}),
       conv_case("5x3/uneven_padding", {1, 6, 7, 2}, {3, 5, 3, 2}, {1, 1, 2, 3, 0}),
       conv_case("enlarged", {2, 3, 5, 4}, {3, 3, 3, 4}, ConvOptions::same(3, 2)),
       conv_case("enlarged/3", {1, 2, 3, 5}, {4, 3, 3, 5}, ConvOptions::same(3, 3), leaky_relu_activation(0.2)),
@@ -240,6 +272,8 @@ std::vector<OpCase> small_cases() {
       window_attention_case("plain", {1, 8, 8, 12}, {.heads = 2, .window = 4}),
       window_attention_case("shifted", {2, 8, 12, 10}, {.heads = 2, .window = 4, .shift = 2}),
       window_attention_case("paper_heads", {1, 16, 8, 60}, {.heads = 2, .window = 8, .shift = 4}),
+      window_attention_case("weak_mask", {1, 8, 8, 12}, {.heads = 2, .window = 4, .shift = 2, .mask = -1.5}),
+      window_attention_case("hard_mask", {2, 8, 12, 10}, {.heads = 2, .window = 4, .shift = 1, .mask = -infinity}),
       window_attention_case("one_window", {1, 4, 4, 6}, {.heads = 3, .window = 4, .shift = 2}),
       window_attention_case("tiny", {1, 2, 2, 1}, {.heads = 1, .window = 1}),
       window_attention_case("seven", {1, 7, 14, 5}, {.heads = 1, .window = 7, .shift = 3}),
@@ -284,13 +318,18 @@ std::vector<OpCase> large_cases() {
       conv_case("paper/up3", {1, 256, 256, 64}, {64, 3, 3, 64}, ConvOptions::same(3, 2), leaky_relu_activation(0.2)),
       conv_case("paper/hr", {1, 512, 512, 64}, {64, 3, 3, 64}, same, leaky_relu_activation(0.2)),
       conv_case("paper/last", {1, 512, 512, 64}, {3, 3, 3, 64}, same),
+      conv_case("vae/512", {1, 512, 512, 128}, {128, 3, 3, 128}, same),
+      conv_case("vae/halve", {1, 512, 512, 128}, {128, 3, 3, 128}, {2, 0, 0, 1, 1}),
+      conv_case("bsrnet/dense", {1, 128, 128, 192}, {64, 3, 3, 192}, same),
       window_attention_case("paper/plain", tokens, {.heads = 6, .window = 8}),
       window_attention_case("paper/shifted", tokens, {.heads = 6, .window = 8, .shift = 4}),
+      window_attention_case("scunet/shifted", {1, 128, 128, 64}, {.heads = 2, .window = 8, .shift = 4, .mask = -infinity}),
       attention_case("unet/self", {1, 4096, 320}, 4096, {.heads = 5}),
       attention_case("unet/cross", {1, 4096, 320}, 77, {.heads = 5}),
       attention_case("unet/middle", {1, 64, 1280}, 64, {.heads = 20}),
       attention_case("vae", {1, 4096, 512}, 4096, {}),
       attention_case("text", {1, 77, 1024}, 77, {.heads = 16, .causal = true}),
+      embedding_case("text", {49408, 1024}, {1, 77}),
       {.name = "layer_norm/paper",
        .inputs = {{tokens}, {{180}}, {{180}}},
        .run = [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
@@ -307,6 +346,9 @@ std::vector<OpCase> large_cases() {
       gated_case("unet/16", {1, 256, 10240}, gelu_activation),
       unary_case("upsample_nearest/paper", {1, 256, 256, 64}, [](const Tensor& x) { return upsample_nearest(x, 2); }),
       unary_case("pixel_unshuffle/paper", {1, 512, 512, 3}, [](const Tensor& x) { return pixel_unshuffle(x, 8); }),
+      {.name = "concat/bsrnet",
+       .inputs = {{{1, 128, 128, 160}}, {{1, 128, 128, 32}}},
+       .run = [](const Inputs& in) { return concat(in[0], in[1]); }},
       linear_case("demo/qkv", demo, 96),
       conv_case("demo/body", demo, {32, 3, 3, 32}, same, {}, true),
       window_attention_case("demo/shifted", demo, {.heads = 4, .window = 8, .shift = 4}),

@@ -60,7 +60,7 @@ struct Inputs {
   double score(const Token& i, const Token& j, int head) const {
     double dot = 0;
     for (int64_t d = 0; d < head_dim; ++d) dot += data[at(i, 0, head) + d] * data[at(j, 1, head) + d];
-    return o.scale * dot + table[bias_row(i, j, o.window) * table_pitch + head] + (i.region != j.region ? -100.0 : 0.0);
+    return o.scale * dot + table[bias_row(i, j, o.window) * table_pitch + head] + (i.region != j.region ? o.mask : 0.0);
   }
 
   const WindowAttentionOptions& o;

@@ -20,6 +20,9 @@ void conv2d_backward_data(const Tensor& dx, const Tensor& dy, const Tensor& w, c
 void conv2d_backward_weight(const Tensor& dw, const Tensor& db, const Tensor& dy, const Tensor& x,
                             const kernels::ConvOptions& options);
 
+void gather_rows(const Tensor& y, const Tensor& table, const Tensor& ids);
+void scatter_add_rows(const Tensor& dtable, const Tensor& dy, const Tensor& ids);
+
 void sum(const Tensor& out, const Tensor& x);
 void squared_error(const Tensor& out, const Tensor& a, const Tensor& b);
 

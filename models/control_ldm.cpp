@@ -1,0 +1,71 @@
+#include "models/control_ldm.h"
+
+#include "autograd/elementwise.h"
+
+namespace relume {
+namespace {
+
+std::vector<KeysAndValues> first_rows(const std::vector<KeysAndValues>& all, int64_t rows) {
+  std::vector<KeysAndValues> some;
+  for (const KeysAndValues& pair : all) some.push_back({pair.keys.slice(0, rows), pair.values.slice(0, rows)});
+  return some;
+}
+
+Tensor twice(const Tensor& x) {
+  const int64_t samples = x.shape(0);
+  const Tensor both = Tensor::empty(x.shape().with(0, 2 * samples), x.dtype(), x.device());
+  both.slice(0, samples).copy_from(x);
+  both.slice(samples, 2 * samples).copy_from(x);
+  return both;
+}
+
+const ControlLdmConfig& validated(const ControlLdmConfig& config) {
+  config.validate();
+  return config;
+}
+
+}  // namespace
+
+void ControlLdmConfig::validate() const {
+  RELUME_CHECK(control.unet.context_dim == text.width, "the U-Net expects text states of ", control.unet.context_dim,
+               " channels (context_dim), the text encoder gives ", text.width, " (width)");
+  RELUME_CHECK(control.unet.in_channels == vae.embed_dim && control.hint_channels == vae.embed_dim,
+               "the autoencoder's latents have ", vae.embed_dim, " channels (embed_dim); the U-Net takes ",
+               control.unet.in_channels, " (in_channels), the control network ", control.hint_channels, " (hint_channels)");
+}
+
+ControlLdm::ControlLdm(const ControlLdmConfig& config, Device device)
+    : config_(validated(config)),
+      unet(config.control.unet, device),
+      control_net(config.control, device),
+      vae(config.vae, device),
+      text_encoder(nullptr, "", config.text, device) {}
+
+Tensor ControlLdm::encode(const Tensor& pictures) const {
+  return scale(vae.encode(pictures).mean, config_.latent_scale_factor);
+}
+
+Tensor ControlLdm::decode(const Tensor& latents) const { return vae.decode(scale(latents, 1 / config_.latent_scale_factor)); }
+
+TextCondition ControlLdm::texts(const Tensor& ids) const {
+  const Tensor states = text_encoder(ids);
+  return {.states = states, .unet = unet.keys_and_values(states), .control = control_net.keys_and_values(states)};
+}
+
+Tensor ControlLdm::predict(const Tensor& x, double t, const Tensor& condition, const TextCondition& text,
+                           double strength) const {
+  const int64_t rows = x.shape(0), samples = condition.shape(0);
+  RELUME_CHECK((rows == samples || rows == 2 * samples) && rows <= text.states.shape(0), "ControlLDM: latents ", x,
+               " given with the condition ", condition, " and ", text.states.shape(0), " texts; expected as many or twice as ",
+               "many samples as the condition has, and a text for each");
+  const Tensor times = Tensor::full({rows}, t, DType::f32);
+  UNetControl control;
+  if (strength != 0) {
+    const Tensor hint = rows == samples ? condition : twice(condition);
+    control.maps = control_net(x, hint, times, first_rows(text.control, rows));
+    control.strengths.assign(control.maps.size(), strength);
+  }
+  return unet(x, times, first_rows(text.unet, rows), control);
+}
+
+}  // namespace relume

@@ -1,0 +1,56 @@
+// ControlLDM (Lin et al. 2023, DiffBIR, arXiv 2308.15070; spec/diffbir.md 3 and 5.3): what stage two consists of. Stable
+// Diffusion's autoencoder, text encoder and U-Net stay as they are; IRControlNet steers the U-Net by the latent of what stage
+// one restored.
+#pragma once
+
+#include "models/clip_text.h"
+#include "models/control_net.h"
+#include "models/vae.h"
+
+namespace relume {
+
+struct ControlLdmConfig {
+  ControlNetConfig control;  // and the U-Net, which shares its configuration
+  AutoencoderConfig vae;
+  ClipTextConfig text;
+  double latent_scale_factor = 0.18215;  // from the autoencoder's latents to those that are diffused
+
+  void validate() const;  // rules between the parts; InputError
+};
+
+// What both networks look at of R texts, computed once for all steps. With classifier-free guidance R = 2 N for N samples:
+// first the wanted texts, then the unwanted ones.
+struct TextCondition {
+  Tensor states;  // [R, context_length, context_dim]
+  std::vector<KeysAndValues> unet, control;
+};
+
+class ControlLdm {
+ public:
+  explicit ControlLdm(const ControlLdmConfig& config, Device device = {});
+
+  // Pictures f32 [N, H, W, 3] in [-1, 1], H and W multiples of vae.config().reduction(), to latents [N, h, w, 4] as they are
+  // diffused: the mode of the autoencoder's distribution. And back, not clamped. Both on device().
+  Tensor encode(const Tensor& pictures) const;
+  Tensor decode(const Tensor& latents) const;
+
+  TextCondition texts(const Tensor& ids) const;  // ids i64 [R, context_length] on device(), as data/tokenizer.h gives them
+
+  // What the U-Net predicts for latents x [R', h, w, 4] at time t, steered with `strength` (0: not at all) by the latents
+  // `condition` [N, h, w, 4]: R' is N or 2 N, where the condition stands for both halves, and the first R' texts are taken.
+  Tensor predict(const Tensor& x, double t, const Tensor& condition, const TextCondition& text, double strength) const;
+
+  const ControlLdmConfig& config() const { return config_; }
+  Device device() const { return unet.device(); }
+
+ private:
+  ControlLdmConfig config_;
+
+ public:
+  UNet unet;
+  ControlNet control_net;
+  AutoencoderKL vae;
+  ClipText text_encoder;
+};
+
+}  // namespace relume

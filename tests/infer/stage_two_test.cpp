@@ -1,0 +1,127 @@
+#include "infer/stage_two.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "data/resize.h"
+#include "models/diffusion/noise.h"
+#include "tests/support/errors.h"
+#include "tests/support/numbers.h"
+#include "tests/support/small_control_ldm.h"
+
+namespace relume::test {
+namespace {
+
+class StageTwoTest : public testing::Test {
+ protected:
+  StageTwoNoise noise(const Shape& shape) const {
+    return {.start = standard_normal(shape, DType::f32, {}, {.seed = 1, .purpose = "start"}),
+            .augmentation = standard_normal(shape, DType::f32, {}, {.seed = 1, .purpose = "augmentation"}),
+            .steps = seeded_noise(shape, DType::f32, {}, 2)};
+  }
+  Tensor sampled(const StageTwoOptions& options) const {
+    const NoGrad no_grad;
+    const StageTwo stage(*networks_, options);
+    const Tensor condition = stage.condition(picture_);
+    return stage.sample(condition, networks_->texts(ids_), noise(stage.start_shape(condition)));
+  }
+  static StageTwoOptions short_course() { return {.sampler = {.name = "spaced", .steps = 3}, .guidance = {.scale = 4}}; }
+
+  const std::unique_ptr<ControlLdm> networks_ = small_control_ldm();
+  const Tensor ids_ = Tensor::of<int64_t>({2, 5}, {48, 3, 17, 49, 0, 48, 5, 49, 0, 0});
+  const Tensor picture_ = uniform({1, 100, 70, 3}, 5, 0, 1);
+};
+
+TEST_F(StageTwoTest, PicturesArePaddedWithBlack) {
+  const StageTwo whole(*networks_, short_course());
+  StageTwoOptions in_tiles = short_course();
+  in_tiles.tile = 8, in_tiles.tile_stride = 4;
+  const StageTwo tiled(*networks_, in_tiles);
+  EXPECT_EQ(whole.condition(picture_).shape(), Shape({1, 16, 16, 4}));
+  EXPECT_EQ(tiled.condition(picture_).shape(), Shape({1, 13, 9, 4}));
+  EXPECT_EQ(tiled.start_shape(tiled.condition(picture_)), Shape({1, 13, 9, 4}));
+  const Tensor black = pad_to_multiple(picture_, 64);
+  EXPECT_TRUE(same_bits(whole.condition(picture_), whole.condition(black)));
+}
+
+TEST_F(StageTwoTest, TheConditionTheTextAndEveryOptionMatter) {
+  const Tensor plain = sampled(short_course());
+  EXPECT_TRUE(same_bits(sampled(short_course()), plain));
+  const auto changed = [&](const char* what, auto&& change) {
+    StageTwoOptions o = short_course();
+    change(o);
+    EXPECT_GT(relative_l2(sampled(o), plain), 1e-4) << what;
+  };
+  changed("guidance", [](StageTwoOptions& o) { o.guidance.scale = 1; });
+  changed("strength", [](StageTwoOptions& o) { o.strength = 0.5; });
+  changed("start", [](StageTwoOptions& o) { o.start_from_condition = true; });
+  changed("augmentation", [](StageTwoOptions& o) { o.noise_augmentation = 100; });
+  changed("prediction", [](StageTwoOptions& o) { o.prediction = Prediction::v; });
+  changed("sampler", [](StageTwoOptions& o) { o.sampler.name = "ddim", o.sampler.steps = 4; });
+}
+
+// One tile that is the whole gives the whole; smaller ones are blended, and each sees its part of the condition.
+TEST_F(StageTwoTest, TilesOfTheWholeAreTheWhole) {
+  StageTwoOptions o = short_course();
+  const Tensor whole = sampled(o);
+  const Tensor square = pad_to_multiple(picture_, 64);  // 128 x 128
+  const auto of_square = [&](int64_t tile, int64_t stride) {
+    const NoGrad no_grad;
+    StageTwoOptions in_tiles = short_course();
+    in_tiles.tile = tile, in_tiles.tile_stride = stride;
+    const StageTwo stage(*networks_, in_tiles);
+    return stage.sample(stage.condition(square), networks_->texts(ids_), noise({1, 16, 16, 4}));
+  };
+  EXPECT_LE(relative_l2(of_square(16, 16), whole), 1e-5);
+  EXPECT_GT(relative_l2(of_square(8, 4), whole), 1e-4);
+}
+
+TEST_F(StageTwoTest, CallsCanBeWatchedAndEstimatesChanged) {
+  const NoGrad no_grad;
+  StageTwo stage(*networks_, short_course());
+  std::vector<double> times;
+  stage.set_watch([&](const StageTwo::Predict& predict, const Tensor& x, double t, const Tensor& condition, Texts texts) {
+    EXPECT_EQ(texts, Texts::both);
+    EXPECT_EQ(x.shape(), Shape({2, 16, 16, 4}));
+    EXPECT_EQ(condition.shape(), Shape({1, 16, 16, 4}));
+    times.push_back(t);
+    return predict(x, t, condition, texts);
+  });
+  const Tensor condition = stage.condition(picture_);
+  const X0Hook hook = [](const Tensor& x0, const SampleStep& step) {
+    return step.index + 1 == step.count ? Tensor::full(x0.shape(), 0.25) : x0;
+  };
+  const Tensor z = stage.sample(condition, networks_->texts(ids_), noise(condition.shape()), hook);
+  EXPECT_EQ(times, (std::vector<double>{999, 500, 0}));
+  for (int64_t i = 0; i < z.numel(); ++i) ASSERT_NEAR(z.data<float>()[i], 0.25, 1e-6);
+}
+
+TEST_F(StageTwoTest, PicturesAreDecodedToTheirRange) {
+  const NoGrad no_grad;
+  const StageTwo stage(*networks_, short_course());
+  const Tensor latents = uniform({1, 2, 3, 4}, 6), picture = stage.decode(latents), exact = networks_->decode(latents);
+  EXPECT_EQ(picture.shape(), Shape({1, 16, 24, 3}));
+  for (int64_t i = 0; i < picture.numel(); ++i) ASSERT_NEAR(picture.data<float>()[i], (exact.data<float>()[i] + 1) / 2, 1e-5);
+  const Tensor part = cropped(picture, 5, 7);
+  EXPECT_EQ(part.shape(), Shape({1, 5, 7, 3}));
+  EXPECT_EQ(part.data<float>()[7 * 3], picture.data<float>()[24 * 3]);
+}
+
+TEST_F(StageTwoTest, WrongOptionsAreRefused) {
+  const auto message = [&](auto&& change) {
+    StageTwoOptions o = short_course();
+    change(o);
+    return input_error([&] { StageTwo(*networks_, o); });
+  };
+  EXPECT_HAS(message([](StageTwoOptions& o) { o.sampler.name = "plms"; }), "plms");
+  EXPECT_HAS(message([](StageTwoOptions& o) { o.tile = 12, o.tile_stride = 4; }), "multiple of 8");
+  EXPECT_HAS(message([](StageTwoOptions& o) { o.tile = 8, o.tile_stride = 9; }), "tile to tile");
+  EXPECT_HAS(message([](StageTwoOptions& o) { o.noise_augmentation = 1000; }), "0 to 999");
+  const StageTwo stage(*networks_, short_course());
+  const Tensor condition = stage.condition(picture_);
+  EXPECT_HAS(input_error([&] { stage.sample(condition, networks_->texts(ids_), noise({1, 8, 8, 4})); }), "start");
+}
+
+}  // namespace
+}  // namespace relume::test

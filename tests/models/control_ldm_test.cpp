@@ -1,0 +1,72 @@
+#include "models/control_ldm.h"
+
+#include <gtest/gtest.h>
+
+#include "autograd/graph.h"
+#include "tests/support/errors.h"
+#include "tests/support/numbers.h"
+#include "tests/support/small_control_ldm.h"
+
+namespace relume::test {
+namespace {
+
+Tensor rows_of(const Tensor& a, const Tensor& b) {
+  const Tensor both = Tensor::empty(a.shape().with(0, a.shape(0) + b.shape(0)));
+  both.slice(0, a.shape(0)).copy_from(a);
+  both.slice(a.shape(0), both.shape(0)).copy_from(b);
+  return both;
+}
+
+class ControlLdmTest : public testing::Test {
+ protected:
+  const std::unique_ptr<ControlLdm> networks_ = small_control_ldm();
+  const Tensor ids_ = Tensor::of<int64_t>({2, 5}, {48, 3, 17, 49, 0, 48, 5, 49, 0, 0});
+  const Tensor x_ = uniform({1, 4, 6, 4}, 1), condition_ = uniform({1, 4, 6, 4}, 2);
+};
+
+// Both texts at once give what each gives by itself, for the same latents and condition.
+TEST_F(ControlLdmTest, ATextSeesItsOwnSamplesAlone) {
+  const NoGrad no_grad;
+  const TextCondition both = networks_->texts(ids_), first = networks_->texts(ids_.slice(0, 1)),
+                      second = networks_->texts(ids_.slice(1, 2));
+  const Tensor y = networks_->predict(rows_of(x_, x_), 500, condition_, both, 1);
+  EXPECT_LE(relative_l2(y.slice(0, 1), networks_->predict(x_, 500, condition_, first, 1)), 1e-6);
+  EXPECT_LE(relative_l2(y.slice(1, 2), networks_->predict(x_, 500, condition_, second, 1)), 1e-6);
+  EXPECT_GT(relative_l2(y.slice(0, 1), y.slice(1, 2)), 1e-4);
+  EXPECT_TRUE(same_bits(networks_->predict(x_, 500, condition_, both, 1), networks_->predict(x_, 500, condition_, first, 1)));
+}
+
+TEST_F(ControlLdmTest, StrengthScalesTheControl) {
+  const NoGrad no_grad;
+  const TextCondition text = networks_->texts(ids_);
+  const auto with = [&](double strength) { return networks_->predict(x_, 500, condition_, text, strength); };
+  const Tensor times = Tensor::full({1}, 500, DType::f32);
+  const TextCondition first = networks_->texts(ids_.slice(0, 1));
+  EXPECT_TRUE(same_bits(with(0), networks_->unet(x_, times, first.unet)));
+  EXPECT_GT(relative_l2(with(0.5), with(0)), 1e-3);
+  EXPECT_GT(relative_l2(with(1), with(0.5)), 1e-3);
+}
+
+TEST_F(ControlLdmTest, LatentsAreScaled) {
+  const NoGrad no_grad;
+  const Tensor pictures = uniform({2, 16, 24, 3}, 3, -1, 1), latents = networks_->encode(pictures);
+  EXPECT_EQ(latents.shape(), Shape({2, 2, 3, 4}));
+  const Tensor mean = networks_->vae.encode(pictures).mean;
+  for (int64_t i = 0; i < latents.numel(); ++i)
+    EXPECT_NEAR(latents.data<float>()[i], 0.18215 * mean.contiguous().data<float>()[i], 1e-6);
+  EXPECT_LE(relative_l2(networks_->decode(latents), networks_->vae.decode(mean.contiguous())), 1e-5);
+}
+
+TEST_F(ControlLdmTest, WhatDoesNotFitIsNamed) {
+  const TextCondition text = networks_->texts(ids_.slice(0, 1));
+  EXPECT_HAS(input_error([&] { networks_->predict(rows_of(x_, x_), 1, condition_, text, 1); }), "1 texts");
+  ControlLdmConfig other = small_control_ldm_config();
+  other.text.width = 24;
+  EXPECT_HAS(input_error([&] { ControlLdm{other}; }), "context_dim");
+  other = small_control_ldm_config();
+  other.vae.embed_dim = 8;
+  EXPECT_HAS(input_error([&] { ControlLdm{other}; }), "embed_dim");
+}
+
+}  // namespace
+}  // namespace relume::test
