@@ -76,9 +76,13 @@ SavedState StateFolder::save(int64_t step, double seconds, const StateContents& 
                                     {"seconds", seconds},
                                     {"version", version_number()}};
   write_file_atomically(manifest, text.dump(2) + "\n");
-  const std::vector<Entry> all = entries();
-  for (size_t i = size_t(keep); i < all.size(); ++i) remove(all[i]);
+  keep_newest(keep);
   return {step, seconds, file};
+}
+
+void StateFolder::keep_newest(int count) const {
+  const std::vector<Entry> all = entries();
+  for (size_t i = size_t(count); i < all.size(); ++i) remove(all[i]);
 }
 
 std::vector<StateFolder::Entry> StateFolder::entries() const {

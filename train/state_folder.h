@@ -33,6 +33,7 @@ class StateFolder {
 
   bool any() const;                            // whether a state was ever finished here, damaged since or not
   void remove_newer_than(int64_t step) const;  // states of a course that was given up
+  void keep_newest(int count) const;           // removes the others, which a process that was killed may have left
   void tidy() const;                           // removes what killed processes left: parts of files, files without a manifest
   const std::filesystem::path& folder() const { return folder_; }
 

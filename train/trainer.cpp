@@ -190,6 +190,7 @@ class Training {
     if (folder(saved.file).parent_path() == folder(states_.folder())) {
       lock_.emplace(output_);
       states_.remove_newer_than(at_.step);
+      states_.keep_newest(config_.keep_states);
       tidy();
       saved_step_ = at_.step;
     } else {

@@ -121,6 +121,13 @@ TEST_F(States, AFileWithoutItsManifestDoesNotCount) {
   EXPECT_EQ(names(), (std::vector<std::string>{"0000001.h5", "0000001.json", "notes.txt"}));
 }
 
+TEST_F(States, AllButTheNewestAreRemoved) {
+  for (const int64_t step : {1, 2, 3, 4}) save(step, 10);
+  write_file_atomically(file("notes.txt"), "mine");
+  states_.keep_newest(2);
+  EXPECT_EQ(names(), (std::vector<std::string>{"0000003.h5", "0000003.json", "0000004.h5", "0000004.json", "notes.txt"}));
+}
+
 TEST_F(States, OneNamedByItsUserIsCheckedToo) {
   save(7);
   EXPECT_EQ(open_state(file("0000007.h5")).step, 7);

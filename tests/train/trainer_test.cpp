@@ -201,6 +201,16 @@ TEST_F(Trainer, AFinishedRunIsResumedToTheSameEnd) {
   expect_same_run(folder_ / "whole", folder_ / "again");
 }
 
+// A process that is killed behind its last state, and before it removes the oldest, leaves one too many.
+TEST_F(Trainer, StatesThatAKilledRunLeftAreRemoved) {
+  train("whole"), train("again");
+  for (const char* extension : {".h5", ".json"})
+    fs::copy_file(folder_ / (std::string("again/states/0000024") + extension),
+                  folder_ / (std::string("again/states/0000001") + extension));
+  train("again", "auto");
+  expect_same_run(folder_ / "whole", folder_ / "again");
+}
+
 TEST_F(Trainer, AStateOfAnotherFolderBeginsLogsOfItsOwn) {
   train("first");
   const TrainingResult result = train("second", (folder_ / "first/states/0000018.h5").string());
