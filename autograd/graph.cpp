@@ -52,10 +52,14 @@ Tensor record_always(const char* name, Tensor y, std::span<const Tensor> inputs,
   return y;
 }
 
+void make_leaf(const Tensor& x) {
+  x.grad_slot() = std::make_shared<GradNode>();
+  x.grad_slot()->shape = x.shape();
+}
+
 Tensor leaf_over(const Tensor& x) {
   Tensor leaf = x.detach();
-  leaf.grad_slot() = std::make_shared<GradNode>();
-  leaf.grad_slot()->shape = x.shape();
+  make_leaf(leaf);
   return leaf;
 }
 
@@ -96,6 +100,15 @@ Tensor require_grad(const Tensor& x) {
 }
 
 bool requires_grad(const Tensor& x) { return x && x.grad_slot(); }
+
+void set_requires_grad(const Tensor& leaf, bool on) {
+  RELUME_CHECK(!requires_grad(leaf) || leaf.grad_slot()->sequence == 0, "set_requires_grad: ", leaf,
+               " is the result of an operation, no leaf");
+  if (!on)
+    leaf.grad_slot() = nullptr;
+  else if (!requires_grad(leaf))
+    make_leaf(leaf);
+}
 
 Tensor grad(const Tensor& leaf) {
   RELUME_CHECK(requires_grad(leaf) && leaf.grad_slot()->sequence == 0, "grad: ", leaf,

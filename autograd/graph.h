@@ -59,6 +59,8 @@ bool recording(std::initializer_list<Tensor> inputs);
 
 Tensor require_grad(const Tensor& x);  // a leaf over x's data; its gradient is accumulated by backward()
 bool requires_grad(const Tensor& x);
+// The same for a leaf that is there, and all handles to it: off, it is data and its gradient is gone; on, it is a leaf again.
+void set_requires_grad(const Tensor& leaf, bool on);
 Tensor grad(const Tensor& leaf);  // undefined until a backward pass reached it
 void clear_grad(const Tensor& leaf);
 

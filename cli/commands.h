@@ -14,6 +14,7 @@ void add_degrade(CLI::App& app);
 void add_metrics(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_convert(CLI::App& app);
+void add_init(CLI::App& app);
 void add_pack(CLI::App& app);
 void add_scan(CLI::App& app);
 void add_parity(CLI::App& app);

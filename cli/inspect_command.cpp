@@ -82,8 +82,9 @@ void print_network(const Inspection& i) {
   if (!i.stored_problem.empty()) fmt::print("damaged:   {}\n", i.stored_problem);
   if (n.name.empty()) return fmt::print("network:   none that is known\n");
   if (!n.swinir) {
-    fmt::print("network:   {}, which this version does not run yet\n", n.name);
+    fmt::print("network:   {}\n", n.name);
     for (const std::string& part : n.parts) fmt::print("           {}\n", part);
+    fmt::print("use:       {}\n", n.use.empty() ? "no command of this version runs it by itself" : n.use);
     return;
   }
   const std::string& contradiction = n.swinir->contradiction;
@@ -130,7 +131,7 @@ Json json_of(const Totals& t) { return {{"tensors", t.tensors}, {"numbers", t.nu
 Json json_of_network(const Inspection& i) {
   const RecognisedNetwork& n = i.network;
   const std::optional<SwinIRConfig>& stored = i.stored;
-  Json out{{"name", n.name.empty() ? Json() : Json(n.name)}, {"runs", n.runs}};
+  Json out{{"name", n.name.empty() ? Json() : Json(n.name)}, {"use", n.use.empty() ? Json() : Json(n.use)}};
   if (!n.parts.empty()) out["parts"] = n.parts;
   if (!i.stored_problem.empty()) out["stored_config_problem"] = i.stored_problem;
   if (!n.swinir) return out;

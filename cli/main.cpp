@@ -70,6 +70,7 @@ int run(int argc, char** argv) {
   add_metrics(app);
   add_inspect(app);
   add_convert(app);
+  add_init(app);
   add_pack(app);
   add_scan(app);
   add_demo(app);

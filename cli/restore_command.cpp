@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/device_option.h"
 #include "cli/presets.h"
+#include "cli/stage_two_options.h"
 #include "infer/restore.h"
 #include "layers/precision.h"
 
@@ -15,6 +16,7 @@ namespace {
 
 struct RestoreArguments {
   RestoreOptions options;
+  std::unique_ptr<StageTwoArguments> stage_two;
   std::string tile = "auto", memory, device = "auto", precision = "f32";
   bool tune = false;
   bool overwrite = false, skip_existing = false;
@@ -32,10 +34,11 @@ void add_result_options(CLI::App& command, RestoreArguments& a) {
   CLI::Option* checkpoint =
       command
           .add_option(
-              "--checkpoint", a.options.weights,
-              "Weights of the network: safetensors, PyTorch, HDF5. Default: the small restorer that comes with the project, "
-              "against mild blur, noise and JPEG (docs/results.md)")
-          ->type_name("FILE");
+              "--checkpoint,--cleaner", a.options.weights,
+              "Weights of stage one, a SwinIR, BSRNet or SCUNet: safetensors, PyTorch, HDF5; 'none' in front of stage two: "
+              "pictures as they are. Default: the preset's, or, without stage two, the small restorer that comes with the "
+              "project, against mild blur, noise and JPEG (docs/results.md)")
+          ->type_name("FILE|none");
   command.add_option("--config", a.options.config, "Configuration of the network, for weights that do not carry it")
       ->needs(checkpoint)
       ->type_name("FILE");
@@ -51,13 +54,13 @@ void add_size_options(CLI::App& command, RestoreArguments& a) {
       .add_option(
           "--upscale", a.options.upscale,
           "Enlarge by this factor (1 or more, 2.5 is fine): results have int(side * S) pixels. Default: as large as the "
-          "network makes them")
+          "network makes them; with stage two, what the preset says")
       ->type_name("S");
   command
       .add_option(
           "--short-edge", a.options.short_side,
-          "Side to which a shorter short side is enlarged around stage one, 0 for none. Default: 512 with --upscale where "
-          "the network is a published stage one (an unshuffle by 8 in front), else 0")
+          "Side to which a shorter short side is enlarged around stage one, 0 for none. Default: 512 with stage two, and "
+          "with --upscale where the network is a published stage one (an unshuffle by 8 in front), else 0")
       ->check(CLI::Range(int64_t(0), int64_t(65536)))
       ->type_name("N");
 }
@@ -99,8 +102,9 @@ void run(RestoreArguments& a) {
   if (a.tune) tune_products(o.device);
   o.precision = precision_of("--precision", a.precision, o.device);
   o.mode = tile_mode(a.tile, o.tile);
+  a.stage_two->apply(o);
   if (!a.memory.empty()) o.memory = parse_bytes(a.memory, "--memory");
-  if (o.weights.empty()) {
+  if (o.weights.empty() && !o.stage_two) {
     o.weights = shipped_restorer();
     o.weights_remark = "the small restorer that comes with the project; --checkpoint names another";
   }
@@ -120,6 +124,7 @@ void add_restore(CLI::App& app) {
   add_result_options(*command, *a);
   add_size_options(*command, *a);
   add_tile_options(*command, *a);
+  a->stage_two = std::make_unique<StageTwoArguments>(*command);
   add_device_option(*command, a->device);
   add_tune_option(*command, a->tune);
   command
@@ -140,7 +145,9 @@ void add_restore(CLI::App& app) {
       "  relume restore photos restored --checkpoint final.safetensors --skip-existing\n"
       "  relume restore photo.jpg large.png --checkpoint stage1.safetensors --upscale 4 --memory 6G\n"
       "  relume restore photos restored --checkpoint stage1.safetensors --tile 512 --tile-overlap 256\n"
-      "  relume restore photos restored --checkpoint stage1.safetensors --upscale 2 --dry-run");
+      "  relume restore photos restored --checkpoint stage1.safetensors --upscale 2 --dry-run\n"
+      "  relume restore photo.jpg large.png --version v2.1 --models published --prompt 'a lighthouse at dusk'\n"
+      "  relume restore faces restored --version v2 --task face --models published --cfg-scale 2 --seed 7");
   command->callback([a] { run(*a); });
 }
 

@@ -1,5 +1,7 @@
 #include "data/picture_jobs.h"
 
+#include <set>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
@@ -32,11 +34,26 @@ std::vector<PictureJob> single_job(const fs::path& input, const fs::path& output
   return {{input, output, name}};
 }
 
+std::vector<PictureJob> sampled(const std::vector<PictureJob>& jobs, int64_t samples) {
+  std::vector<PictureJob> all;
+  std::set<fs::path> results;
+  for (const PictureJob& job : jobs) {
+    for (int64_t sample = 0; sample < samples; ++sample) {
+      const std::string name = job.to.stem().string() + "_" + std::to_string(sample) + job.to.extension().string();
+      all.push_back({job.from, job.to.parent_path() / name, job.name, sample});
+      RELUME_CHECK(results.insert(all.back().to).second, all.back().to.string(), ": two results would have this name; rename ",
+                   job.from.string());
+    }
+  }
+  return all;
+}
+
 }  // namespace
 
-std::vector<PictureJob> picture_jobs(const fs::path& input, const fs::path& output, Existing existing) {
+std::vector<PictureJob> picture_jobs(const fs::path& input, const fs::path& output, Existing existing, int64_t samples) {
   RELUME_CHECK(fs::exists(input), input.string(), ": no such file or folder");
-  const std::vector<PictureJob> jobs = fs::is_directory(input) ? folder_jobs(input, output) : single_job(input, output);
+  std::vector<PictureJob> jobs = fs::is_directory(input) ? folder_jobs(input, output) : single_job(input, output);
+  if (samples > 1) jobs = sampled(jobs, samples);
   for (const PictureJob& job : jobs)
     RELUME_CHECK(existing != Existing::refused || !fs::exists(job.to), job.to.string(),
                  ": exists already; give --overwrite to replace it");

@@ -163,11 +163,17 @@ std::vector<int64_t> Tokenizer::ids(std::string_view text) const {
   return all;
 }
 
+Tokenizer::Prompt Tokenizer::no_prompt() {
+  Prompt p{.ids = std::vector<int64_t>(size_t(context), padding), .left_out = 0, .notice = {}};
+  p.ids[0] = start_of_text, p.ids[1] = end_of_text;
+  return p;
+}
+
 Tokenizer::Prompt Tokenizer::prompt(std::string_view text) const {
   const std::vector<int64_t> own = ids(text);
   const size_t room = size_t(context) - 2, kept = std::min(own.size(), room);
-  Prompt p{.ids = std::vector<int64_t>(size_t(context), padding), .left_out = int64_t(own.size() - kept), .notice = {}};
-  p.ids[0] = start_of_text;
+  Prompt p = no_prompt();
+  p.left_out = int64_t(own.size() - kept);
   std::copy_n(own.begin(), kept, p.ids.begin() + 1);
   p.ids[kept + 1] = end_of_text;
   if (p.left_out > 0)

@@ -33,6 +33,7 @@ class Tokenizer {
     std::string notice;        // for the user where that is not 0: how much was cut, and what to do
   };
   Prompt prompt(std::string_view text) const;
+  static Prompt no_prompt();  // of the empty text: what no merges are needed for
 
  private:
   std::vector<int64_t> merged(std::string_view piece) const;  // of one word, number or run of symbols

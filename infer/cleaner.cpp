@@ -1,5 +1,6 @@
 #include "infer/cleaner.h"
 
+#include "autograd/elementwise.h"
 #include "autograd/resample.h"
 #include "data/convert.h"
 #include "data/resize.h"
@@ -41,10 +42,11 @@ Tensor clean_tiled(const Cleaner& cleaner, const Tensor& lq, const CleanOptions&
 }
 
 // Tiles, and pictures of one folder, often have one shape.
-template <class Network> std::function<Tensor(const Tensor&)> computed_by(const Network& network) {
+template <class Network>
+std::function<Tensor(const Tensor&)> computed_by(const Network& network, DType compute = DType::f32) {
   const Device device = network.device();
-  const std::shared_ptr<RepeatedFunction> repeated =
-      kernels::repeated.on(device)(device, [&network](const Tensor& x) { return network(x); });
+  const std::shared_ptr<RepeatedFunction> repeated = kernels::repeated.on(device)(
+      device, [&network, compute](const Tensor& x) { return cast(network(cast(x, compute)), DType::f32); });
   return [repeated](const Tensor& x) { return (*repeated)(x); };
 }
 
@@ -59,12 +61,12 @@ Cleaner cleaner_of(const SwinIR& network) {
           .device = network.device()};
 }
 
-Cleaner cleaner_of(const RRDBNet& network) {
-  return {.network = computed_by(network), .scale = network.config().sf, .device = network.device(), .enlarge_after = true};
+Cleaner cleaner_of(const RRDBNet& network, DType compute) {
+  return {.network = computed_by(network, compute), .scale = network.config().sf, .device = network.device(), .enlarge_after = true};
 }
 
-Cleaner cleaner_of(const SCUNet& network) {
-  return {.network = computed_by(network), .device = network.device(), .enlarge_after = true};
+Cleaner cleaner_of(const SCUNet& network, DType compute) {
+  return {.network = computed_by(network, compute), .device = network.device(), .enlarge_after = true};
 }
 
 Tensor clean(const Cleaner& cleaner, const Tensor& lq, const CleanOptions& options) {

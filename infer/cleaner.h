@@ -22,8 +22,9 @@ struct Cleaner {
   bool enlarge_after = false;  // a small picture is enlarged when it is clean, not before
 };
 Cleaner cleaner_of(const SwinIR& network);
-Cleaner cleaner_of(const RRDBNet& network);
-Cleaner cleaner_of(const SCUNet& network);
+// With the type it computes in: f32, bf16 or f16.
+Cleaner cleaner_of(const RRDBNet& network, DType compute = DType::f32);
+Cleaner cleaner_of(const SCUNet& network, DType compute = DType::f32);
 
 struct CleanOptions {
   // What a network that enlarges is asked for: its result is resized to this when the short side of this is short_side or more,

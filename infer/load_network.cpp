@@ -16,7 +16,7 @@ InferredSwinIR inferred_network(const Checkpoint& c) {
   const RecognisedNetwork found = recognise_network(c.tensors->tensors());
   RELUME_CHECK(!found.name.empty(), where, ": holds no network that is known; 'relume inspect ", where,
                "' shows what it holds");
-  RELUME_CHECK(found.swinir, where, ": holds ", found.name, ", which this version does not run; a SwinIR is needed here");
+  RELUME_CHECK(found.swinir, where, ": holds ", found.name, ", and a SwinIR is needed here");
   RELUME_CHECK(found.swinir->contradiction.empty(), where,
                ": a SwinIR whose shapes contradict each other: ", found.swinir->contradiction,
                "; give its configuration with --config");
@@ -41,7 +41,10 @@ std::optional<SwinIRConfig> stored_swinir_config(const Checkpoint& c) {
 }
 
 std::unique_ptr<SwinIR> load_swinir(const std::filesystem::path& weights, const std::filesystem::path& config, Device device) {
-  const Checkpoint c = open_checkpoint(weights);
+  return load_swinir(open_checkpoint(weights), config, device);
+}
+
+std::unique_ptr<SwinIR> load_swinir(const Checkpoint& c, const std::filesystem::path& config, Device device) {
   std::optional<SwinIRConfig> chosen;
   if (!config.empty()) chosen = read_config<SwinIRConfig>(config);
   if (!chosen) chosen = stored_swinir_config(c);

@@ -20,5 +20,6 @@ std::optional<SwinIRConfig> stored_swinir_config(const Checkpoint& checkpoint);
 // is known, and when the tensors do not fit, with the first 20 of each sort. The network lies on `device`.
 std::unique_ptr<SwinIR> load_swinir(const std::filesystem::path& weights, const std::filesystem::path& config = {},
                                     Device device = {});
+std::unique_ptr<SwinIR> load_swinir(const Checkpoint& checkpoint, const std::filesystem::path& config = {}, Device device = {});
 
 }  // namespace relume

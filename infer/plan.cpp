@@ -124,6 +124,12 @@ std::string over_budget(const PicturePlan& p, const PlanOptions& o) {
 
 }  // namespace
 
+CleanOptions PicturePlan::clean_options() const {
+  CleanOptions o{.short_side = short_side, .tile = tile, .tile_stride = tile - overlap};
+  if (enlarged_by_network) o.height = result_height, o.width = result_width;
+  return o;
+}
+
 void check_plan_options(const Cleaner& cleaner, const PlanOptions& o) {
   RELUME_CHECK(o.upscale == 0 || (std::isfinite(o.upscale) && o.upscale >= 1), "--upscale ", o.upscale,
                ": expected a number of 1 or more");
@@ -155,6 +161,7 @@ PicturePlan plan_picture(const PictureHeader& picture, const Cleaner& cleaner, c
   p.result_height = times(picture.height), p.result_width = times(picture.width);
   // A network that enlarges by itself is given the picture as it is (spec 5.1, the rows of sr).
   if (cleaner.scale == 1) p.height = p.result_height, p.width = p.result_width;
+  p.enlarged_by_network = cleaner.scale != 1;
   const bool tiled = o.mode == TileMode::fixed && p.height >= o.tile && p.width >= o.tile;
   if (o.mode == TileMode::automatic)
     fit(p, cleaner, o, cost);

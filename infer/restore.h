@@ -1,11 +1,14 @@
-// Restoring pictures with a stage-one network (spec/diffbir.md 5.1, 5.2).
+// Restoring pictures with a network of stage one, and with stage two behind it (spec/diffbir.md 5.1, 5.2).
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <optional>
 
 #include "data/picture.h"
 #include "data/picture_jobs.h"
 #include "infer/plan.h"
+#include "infer/refine_run.h"
 #include "layers/precision.h"
 #include "models/swinir.h"
 
@@ -20,18 +23,23 @@ Tensor restore_picture(const SwinIR& network, const Tensor& picture);
 // in tiles (5.2); then antialiased bicubic to the result's size (5.3 step 8; as it is where the size is right). Alpha is
 // enlarged bicubically; the colour profile is kept; a grey picture becomes grey again (BT.601 luma of the result). Pixels are
 // truncated to 8 bit, or to 16 bit where the picture has 16 and `sixteen_bit` is set.
+// `refine` is what follows stage one, before the result gets its size: f32 [H, W, 3] to the same.
+using Refine = std::function<Tensor(const Tensor& cleaned)>;
 Picture restore_picture(const Cleaner& cleaner, const Picture& picture, const PicturePlan& plan, bool sixteen_bit,
-                        const TileProgress& progress = {});
+                        const TileProgress& progress = {}, const Refine& refine = {});
 
 struct RestoreOptions {
   std::filesystem::path input;   // a picture, or a folder of pictures (with its sub-folders)
   std::filesystem::path output;  // a file name; for a folder, or when it is an existing folder, the folder results go to
+  // Of stage one. No weights: those in the file of stage two's prior; `without_cleaner`: pictures are taken as they are.
   std::filesystem::path weights, config;
+  bool without_cleaner = false;
   std::string weights_remark;             // the plan says it behind the name of the weights
+  std::optional<StageTwoRun> stage_two;   // none: stage one alone
   Existing existing = Existing::refused;  // kept: results that can be read and have the size they would get
   double upscale = 0;                     // as PlanOptions has it
-  int64_t short_side = -1;  // as CleanOptions has it; -1: 512 where `upscale` is given and the network is a published
-                            // stage one (an unshuffle by 8 in front), else 0
+  int64_t short_side = -1;  // as CleanOptions has it; -1: 512 for stage two, and where `upscale` is given and the network is
+                            // a published stage one (an unshuffle by 8 in front), else 0
   TileMode mode = TileMode::automatic;
   int64_t tile = 0, overlap = -1;  // as PlanOptions has them
   Device device = {};              // where the network computes

@@ -17,7 +17,7 @@
 #include "base/text.h"
 #include "base/workers.h"
 #include "data/image.h"
-#include "infer/load_network.h"
+#include "infer/load_cleaner.h"
 #include "infer/restore.h"
 
 namespace relume {
@@ -29,6 +29,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t published_short_side = 512;
 constexpr int most_retries = 3;
+constexpr double stage_one_share = 0.05;
 // Pictures below this are restored in no time and in little memory: nothing is measured for them.
 constexpr int64_t small_pixels = 256 * 256, small_budget = int64_t(1) << 30;
 
@@ -40,8 +41,6 @@ struct Job {
 struct Failure {
   std::string name, reason;
 };
-
-bool is_published_stage_one(const SwinIRConfig& c) { return c.unshuffle && c.sf == 8; }
 
 std::string size_text(int64_t height, int64_t width) { return fmt::format("{}x{}", width, height); }
 
@@ -67,19 +66,21 @@ bool is_done(const PictureJob& job, const PicturePlan& plan) {
 class RestoreRun {
  public:
   explicit RestoreRun(const RestoreOptions& options)
-      : options_(options), jobs_(picture_jobs(options.input, options.output, options.existing)) {}
+      : options_(options),
+        jobs_(picture_jobs(options.input, options.output, options.existing,
+                           options.stage_two ? options.stage_two->samples : 1)) {}
 
   RestoreCounts run() {
     const FloatProductsScope products(options_.precision.products);
-    network_ = load_swinir(options_.weights, options_.config, options_.device);
-    network_->set_compute_type(options_.precision.type);
-    cleaner_ = cleaner_of(*network_);
+    if (options_.stage_two) refining_.emplace(*options_.stage_two);
+    load_stage_one();
     make_plan();
     print_plan();
     if (options_.dry_run) {
       print_pictures();
     } else {
       if (!options_.json_log.empty()) log_.emplace(options_.json_log);
+      if (refining_ && !work_.empty()) load_stage_two();
       restore_all();
     }
     report_failures();
@@ -87,6 +88,22 @@ class RestoreRun {
   }
 
  private:
+  void load_stage_one() {
+    if (options_.without_cleaner) {
+      stage_one_ = no_cleaner();
+      return;
+    }
+    Checkpoint from = options_.weights.empty() ? Checkpoint{.tensors = refining_->cleaner()} : open_checkpoint(options_.weights);
+    stage_one_ = load_cleaner(from, options_.config, options_.device, options_.precision.type);
+  }
+
+  void load_stage_two() {
+    std::vector<PictureJob> jobs;
+    for (const Job& job : work_) jobs.push_back(job.files);
+    refining_->load(jobs, options_.device, options_.precision.type);
+    if (log_) log_->write(refining_->settings());
+  }
+
   // ---- Planning ----
 
   void make_plan() {
@@ -97,20 +114,23 @@ class RestoreRun {
                      .tile = options_.tile,
                      .overlap = options_.overlap,
                      .budget = options_.memory > 0 ? options_.memory : usable_ / 4 * 3};
-    check_plan_options(cleaner_, plan_options_);
+    check_plan_options(cleaner(), plan_options_);
     find_work();
-    if (needs_measuring()) cost_ = measure_cost(cleaner_, measured_side());
+    if (needs_measuring()) cost_ = measure_cost(cleaner(), measured_side());
     for (Job& job : work_) job.plan = plan_of(job.plan.picture);
   }
 
   Allocator& pool() const { return allocator(options_.device); }
 
   int64_t default_short_side() const {
-    return options_.upscale > 0 && is_published_stage_one(network_->config()) ? published_short_side : 0;
+    const bool published = options_.upscale > 0 && stage_one_.published_stage_one;
+    return refining_ || published ? published_short_side : 0;
   }
 
+  const Cleaner& cleaner() const { return stage_one_.cleaner; }
+
   PicturePlan plan_of(const PictureHeader& picture) const {
-    return plan_picture(picture, cleaner_, plan_options_, cost_ ? &*cost_ : nullptr);
+    return plan_picture(picture, cleaner(), plan_options_, cost_ ? &*cost_ : nullptr);
   }
 
   // The pictures that are to be restored: those whose header can be read and whose result is not there yet.
@@ -179,9 +199,8 @@ class RestoreRun {
     say("pictures  {}, {:.3g} megapixels{}{}", work_.size(), pixels / 1e6,
         results != pixels ? fmt::format(", enlarged to {:.3g}", results / 1e6) : "",
         kept_.empty() ? "" : fmt::format("; {} kept, whose results are there", kept_.size()));
-    say("network   SwinIR of {} numbers from {}{}, pictures padded to multiples of {}", network_->parameter_count(),
-        options_.weights.filename().string(), options_.weights_remark.empty() ? "" : " (" + options_.weights_remark + ")",
-        cleaner_.multiple);
+    say("network   {}", stage_one_text());
+    if (refining_) say("stage two {}", refining_->describe());
     say("tiles     {}", tiles_text());
     if (!cost_) {
       say("estimate  none: the pictures are small");
@@ -190,6 +209,14 @@ class RestoreRun {
           options_.memory > 0 ? "--memory" : fmt::format("three quarters of the {} to be had", human_bytes(double(usable_))));
       say("time      about {}, {:.2f} s a megapixel of the network", human_seconds(seconds), cost_->seconds_per_pixel * 1e6);
     }
+  }
+
+  std::string stage_one_text() const {
+    if (!stage_one_.network) return "none: pictures are taken as they are";
+    return fmt::format("{} of {} numbers from {}{}, pictures padded to multiples of {}", stage_one_.name,
+                       stage_one_.network->parameter_count(),
+                       options_.weights.empty() ? "the file of stage two" : options_.weights.filename().string(),
+                       options_.weights_remark.empty() ? "" : " (" + options_.weights_remark + ")", cleaner().multiple);
   }
 
   std::string tiles_text() const {
@@ -270,7 +297,7 @@ class RestoreRun {
     if (plan.tile > 0) allocator({}).trim();  // the file's bytes come on top of what the pool would keep
     if (job.files.to.has_parent_path()) make_folder(job.files.to.parent_path());
     write_picture(job.files.to, restored);
-    log({{"name", job.files.name},
+    Json line{{"name", job.files.name},
          {"width", picture.pixels.shape(1)},
          {"height", picture.pixels.shape(0)},
          {"result_width", restored.pixels.shape(1)},
@@ -279,7 +306,9 @@ class RestoreRun {
          {"overlap", plan.overlap},
          {"tiles", plan.tiles},
          {"seconds", std::round(std::chrono::duration<double>(Clock::now() - start).count() * 1e3) / 1e3},
-         {"peak_bytes", pool().peak_bytes()}});
+         {"peak_bytes", pool().peak_bytes()}};
+    if (refining_) line.update(refining_->facts(job.files));
+    log(line);
   }
 
   static PictureHeader header_of(const Picture& p) {
@@ -292,10 +321,18 @@ class RestoreRun {
     for (int retry = 0;; ++retry) {
       std::string reason;
       try {
-        return restore_picture(cleaner_, picture, plan, sixteen_bit, [&](int64_t done, int64_t of) {
-          const double inside = job.plan.network_pixels() * double(done) / double(of);
-          progress.update(done_, (done_pixels_ + inside) / total_pixels_, job.files.name, {"tile", done, of});
-        });
+        // Of a picture's time, when stage two follows, stage one takes the smaller part.
+        const double first = refining_ ? stage_one_share : 1;
+        const auto update = [&](double before, double share, const char* what, int64_t done, int64_t of) {
+          const double inside = job.plan.network_pixels() * (before + share * double(done) / double(of));
+          progress.update(done_, (done_pixels_ + inside) / total_pixels_, job.files.name, {what, done, of});
+        };
+        Refine refine;
+        if (refining_)
+          refine = refining_->of(job.files, [&](int64_t step, int64_t of) { update(first, 1 - first, "step", step, of); });
+        return restore_picture(
+            cleaner(), picture, plan, sixteen_bit, [&](int64_t done, int64_t of) { update(0, first, "tile", done, of); },
+            refine);
       } catch (OutOfMemory& e) {
         reason = e.what();
         if (!shrink(plan, retry)) {
@@ -320,7 +357,7 @@ class RestoreRun {
 
   bool shrink(PicturePlan& plan, int retry) const {
     return retry < most_retries && plan_options_.mode != TileMode::off &&
-           make_smaller(plan, cleaner_, plan_options_, cost_ ? &*cost_ : nullptr);
+           make_smaller(plan, cleaner(), plan_options_, cost_ ? &*cost_ : nullptr);
   }
 
   void log(const Json& line) {
@@ -335,8 +372,8 @@ class RestoreRun {
 
   const RestoreOptions options_;
   const std::vector<PictureJob> jobs_;
-  std::unique_ptr<SwinIR> network_;
-  Cleaner cleaner_;
+  std::optional<RefineRun> refining_;
+  LoadedCleaner stage_one_;
   PlanOptions plan_options_;
   int64_t usable_ = 0;
   std::optional<NetworkCost> cost_;

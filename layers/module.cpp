@@ -43,6 +43,10 @@ int64_t Module::parameter_count() const {
   return count;
 }
 
+void Module::set_trainable(bool on) const {
+  for (const NamedTensor& p : parameters()) set_requires_grad(p.tensor, on);
+}
+
 void Module::set_training(bool training) {
   training_ = training;
   for (const Entry& e : entries_)

@@ -35,6 +35,8 @@ class Module {
   std::vector<NamedTensor> buffers() const;  // state without gradient that checkpoints carry
   int64_t parameter_count() const;           // numbers, not tensors
 
+  // Whether parameters of the subtree get gradients: they do unless a network is frozen.
+  void set_trainable(bool on) const;
   // Training mode switches stochastic depth on. A module starts in evaluation mode.
   void set_training(bool training);
   bool training() const { return training_; }

@@ -1,6 +1,7 @@
 #include "models/control_ldm.h"
 
 #include "autograd/elementwise.h"
+#include "models/diffusion/classifier_free.h"
 
 namespace relume {
 namespace {
@@ -9,14 +10,6 @@ std::vector<KeysAndValues> first_rows(const std::vector<KeysAndValues>& all, int
   std::vector<KeysAndValues> some;
   for (const KeysAndValues& pair : all) some.push_back({pair.keys.slice(0, rows), pair.values.slice(0, rows)});
   return some;
-}
-
-Tensor twice(const Tensor& x) {
-  const int64_t samples = x.shape(0);
-  const Tensor both = Tensor::empty(x.shape().with(0, 2 * samples), x.dtype(), x.device());
-  both.slice(0, samples).copy_from(x);
-  both.slice(samples, 2 * samples).copy_from(x);
-  return both;
 }
 
 const ControlLdmConfig& validated(const ControlLdmConfig& config) {
@@ -38,17 +31,27 @@ ControlLdm::ControlLdm(const ControlLdmConfig& config, Device device)
     : config_(validated(config)),
       unet(config.control.unet, device),
       control_net(config.control, device),
-      vae(config.vae, device),
-      text_encoder(nullptr, "", config.text, device) {}
+      vae(config.vae, device) {}
 
-Tensor ControlLdm::encode(const Tensor& pictures) const {
-  return scale(vae.encode(pictures).mean, config_.latent_scale_factor);
+void ControlLdm::set_compute_type(DType type) {
+  compute_ = type;
+  unet.set_compute_type(type);
+  control_net.set_compute_type(type);
 }
 
-Tensor ControlLdm::decode(const Tensor& latents) const { return vae.decode(scale(latents, 1 / config_.latent_scale_factor)); }
+DiagonalGaussian ControlLdm::distribution(const Tensor& pictures) const {
+  return DiagonalGaussian(cast(vae.moments(cast(pictures, compute_)), DType::f32));
+}
 
-TextCondition ControlLdm::texts(const Tensor& ids) const {
-  const Tensor states = text_encoder(ids);
+Tensor ControlLdm::encode(const Tensor& pictures) const {
+  return scale(distribution(pictures).mean, config_.latent_scale_factor);
+}
+
+Tensor ControlLdm::decode(const Tensor& latents) const {
+  return cast(vae.decode(cast(scale(latents, 1 / config_.latent_scale_factor), compute_)), DType::f32);
+}
+
+TextCondition ControlLdm::texts(const Tensor& states) const {
   return {.states = states, .unet = unet.keys_and_values(states), .control = control_net.keys_and_values(states)};
 }
 

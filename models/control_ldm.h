@@ -1,6 +1,7 @@
 // ControlLDM (Lin et al. 2023, DiffBIR, arXiv 2308.15070; spec/diffbir.md 3 and 5.3): what stage two consists of. Stable
 // Diffusion's autoencoder, text encoder and U-Net stay as they are; IRControlNet steers the U-Net by the latent of what stage
-// one restored.
+// one restored. The text encoder stands apart (models/clip_text.h): its work is done, and its memory free, before the others'
+// begins.
 #pragma once
 
 #include "models/clip_text.h"
@@ -15,6 +16,12 @@ struct ControlLdmConfig {
   ClipTextConfig text;
   double latent_scale_factor = 0.18215;  // from the autoencoder's latents to those that are diffused
 
+  template <class V> void fields(V&& v) {
+    v("control", control, "the U-Net, and the control network that steers it");
+    v("vae", vae, "the autoencoder");
+    v("text", text, "the text encoder");
+    v("latent_scale_factor", latent_scale_factor, Range{1e-6, 1e6}, "from the autoencoder's latents to those diffused");
+  }
   void validate() const;  // rules between the parts; InputError
 };
 
@@ -29,12 +36,14 @@ class ControlLdm {
  public:
   explicit ControlLdm(const ControlLdmConfig& config, Device device = {});
 
-  // Pictures f32 [N, H, W, 3] in [-1, 1], H and W multiples of vae.config().reduction(), to latents [N, h, w, 4] as they are
-  // diffused: the mode of the autoencoder's distribution. And back, not clamped. Both on device().
+  // Pictures f32 [N, H, W, 3] in [-1, 1], H and W multiples of vae.config().reduction(), to latents f32 [N, h, w, 4] as they
+  // are diffused: the mode of the autoencoder's distribution. And back, not clamped. Both on device().
   Tensor encode(const Tensor& pictures) const;
   Tensor decode(const Tensor& latents) const;
+  // The whole distribution of the latents, not scaled.
+  DiagonalGaussian distribution(const Tensor& pictures) const;
 
-  TextCondition texts(const Tensor& ids) const;  // ids i64 [R, context_length] on device(), as data/tokenizer.h gives them
+  TextCondition texts(const Tensor& states) const;  // of R texts, f32 [R, context_length, context_dim], as ClipText gives them
 
   // What the U-Net predicts for latents x [R', h, w, 4] at time t, steered with `strength` (0: not at all) by the latents
   // `condition` [N, h, w, 4]: R' is N or 2 N, where the condition stands for both halves, and the first R' texts are taken.
@@ -42,15 +51,17 @@ class ControlLdm {
 
   const ControlLdmConfig& config() const { return config_; }
   Device device() const { return unet.device(); }
+  // The type the networks compute in: f32 unless set, bf16, f16. Parameters, latents and pictures stay in f32.
+  void set_compute_type(DType type);
 
  private:
   ControlLdmConfig config_;
+  DType compute_ = DType::f32;
 
  public:
   UNet unet;
   ControlNet control_net;
   AutoencoderKL vae;
-  ClipText text_encoder;
 };
 
 }  // namespace relume

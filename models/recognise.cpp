@@ -28,43 +28,47 @@ constexpr Part latent_diffusion_parts[] = {
 
 // Networks that are files of their own: all marks must be there, and no counter-mark.
 struct Known {
+  NetworkKind kind;
   const char* name;
   std::vector<const char*> marks;
   const char* counter_mark;
   int64_t tensors, numbers;  // 0: not published in one size
 };
+
+constexpr const char *cleaner_use = "relume restore --checkpoint FILE", *control_use = "relume restore --version V --control FILE",
+                     *prior_use = "relume restore --version V --prior FILE";
 const std::vector<Known>& known_networks() {
   static const std::vector<Known> networks{
-      {"IRControlNet (DiffBIR, stage two)",
+      {NetworkKind::control_net, "IRControlNet (DiffBIR, stage two)",
        {"zero_convs.0.0.weight", "middle_block_out.0.weight"},
        "input_hint_block.0.weight",
        324,
        363'153'280},
-      {"ControlNet with an encoder for pictures", {"zero_convs.0.0.weight", "input_hint_block.0.weight"}, nullptr, 0, 0},
-      {"UNet of Stable Diffusion",
+      {NetworkKind::other, "ControlNet with an encoder for pictures", {"zero_convs.0.0.weight", "input_hint_block.0.weight"}, nullptr, 0, 0},
+      {NetworkKind::other, "UNet of Stable Diffusion",
        {"input_blocks.0.0.weight", "output_blocks.0.0.in_layers.0.weight"},
        nullptr,
        686,
        865'910'724},
-      {"AutoencoderKL (VAE of Stable Diffusion)",
+      {NetworkKind::other, "AutoencoderKL (VAE of Stable Diffusion)",
        {"encoder.conv_in.weight", "decoder.conv_in.weight", "quant_conv.weight"},
        nullptr,
        248,
        83'653'863},
-      {"text tower of OpenCLIP",
+      {NetworkKind::other, "text tower of OpenCLIP",
        {"model.transformer.resblocks.0.attn.in_proj_weight", "model.token_embedding.weight"},
        nullptr,
        294,
        354'032'641},
-      {"text tower of OpenCLIP",
+      {NetworkKind::other, "text tower of OpenCLIP",
        {"transformer.resblocks.0.attn.in_proj_weight", "token_embedding.weight"},
        "visual.conv1.weight",
        294,
        354'032'641},
-      {"OpenCLIP (text and pictures)", {"transformer.resblocks.0.attn.in_proj_weight", "visual.conv1.weight"}, nullptr, 0, 0},
-      {"RRDBNet (BSRNet)", {"RRDB_trunk.0.RDB1.conv1.weight"}, nullptr, 702, 16'697'987},
-      {"RRDBNet (names of Real-ESRGAN)", {"body.0.rdb1.conv1.weight"}, nullptr, 702, 16'697'987},
-      {"SCUNet", {"m_head.0.weight", "m_body.0.trans_block.msa.relative_position_params"}, nullptr, 540, 17'946'072},
+      {NetworkKind::other, "OpenCLIP (text and pictures)", {"transformer.resblocks.0.attn.in_proj_weight", "visual.conv1.weight"}, nullptr, 0, 0},
+      {NetworkKind::rrdbnet, "RRDBNet (BSRNet)", {"RRDB_trunk.0.RDB1.conv1.weight"}, nullptr, 702, 16'697'987},
+      {NetworkKind::other, "RRDBNet (names of Real-ESRGAN)", {"body.0.rdb1.conv1.weight"}, nullptr, 702, 16'697'987},
+      {NetworkKind::scunet, "SCUNet", {"m_head.0.weight", "m_body.0.trans_block.msa.relative_position_params"}, nullptr, 540, 17'946'072},
   };
   return networks;
 }
@@ -80,16 +84,22 @@ std::string part_line(const std::vector<TensorInfo>& tensors, const Part& part) 
   return line + detail::concat(" (published: ", part.tensors, ", ", grouped(part.numbers), ')');
 }
 
+const char* use_of(NetworkKind kind) {
+  if (kind == NetworkKind::rrdbnet || kind == NetworkKind::scunet) return cleaner_use;
+  return kind == NetworkKind::control_net ? control_use : "";
+}
+
 RecognisedNetwork latent_diffusion(const std::vector<TensorInfo>& tensors) {
   const auto has = [&](std::string_view prefix) {
     return std::ranges::any_of(tensors, [&](const TensorInfo& t) { return t.name.starts_with(prefix); });
   };
-  RecognisedNetwork found{.name = "Stable Diffusion"};
+  RecognisedNetwork found;
+  found.kind = NetworkKind::latent_diffusion, found.name = "Stable Diffusion";
   const auto key = std::ranges::find(tensors, "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
                                      &TensorInfo::name);
   const int64_t context = key != tensors.end() && key->shape.rank() == 2 ? key->shape[1] : 0;
   if (context == 768) found.name = "Stable Diffusion 1";
-  if (context == 1024) found.name = "Stable Diffusion 2 (2.1 among them)";
+  if (context == 1024) found.name = "Stable Diffusion 2 (2.1 among them)", found.use = prior_use;
   if (has("control_model.")) found.name = "DiffBIR v1, the full file";
   for (Part part : latent_diffusion_parts) {
     if (!has(part.prefix)) continue;
@@ -105,8 +115,10 @@ RecognisedNetwork recognise_network(const std::vector<TensorInfo>& tensors) {
   if (std::ranges::any_of(tensors, [](const TensorInfo& t) { return t.name.starts_with("model.diffusion_model."); }))
     return latent_diffusion(tensors);
   if (auto swinir = infer_swinir(tensors)) {
-    RecognisedNetwork found{.name = "SwinIR", .runs = true, .swinir = std::move(swinir)};
-    if (found.swinir->contradiction.empty()) found.fit = fit_layout(swinir_layout(found.swinir->config), tensors);
+    RecognisedNetwork found;
+    found.kind = NetworkKind::swinir, found.name = "SwinIR", found.use = cleaner_use;
+    if (swinir->contradiction.empty()) found.fit = fit_layout(swinir_layout(swinir->config), tensors);
+    found.swinir = std::move(swinir);
     return found;
   }
   std::unordered_set<std::string_view> names;
@@ -114,7 +126,10 @@ RecognisedNetwork recognise_network(const std::vector<TensorInfo>& tensors) {
   for (const Known& known : known_networks()) {
     const bool marked = std::ranges::all_of(known.marks, [&](const char* mark) { return names.contains(mark); });
     if (!marked || (known.counter_mark && names.contains(known.counter_mark))) continue;
-    return {.name = known.name, .parts = {part_line(tensors, {"the network", "", known.tensors, known.numbers})}};
+    return {.kind = known.kind,
+            .name = known.name,
+            .use = use_of(known.kind),
+            .parts = {part_line(tensors, {"the network", "", known.tensors, known.numbers})}};
   }
   return {};
 }

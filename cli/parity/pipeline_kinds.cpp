@@ -35,7 +35,6 @@ std::unique_ptr<ControlLdm> networks_of(const Case& c) {
   load(c, networks->unet, "unet.");
   load(c, networks->control_net, "controlnet.");
   load(c, networks->vae, "vae.");
-  load(c, networks->text_encoder, "clip.model.");
   return networks;
 }
 
@@ -47,8 +46,10 @@ TextCondition texts_of(const Case& c, const ControlLdm& networks) {
     const std::vector<int64_t> prompt = tokenizer.prompt(c.option_in<std::string>(c.config().at("args"), name)).ids;
     ids.insert(ids.end(), prompt.begin(), prompt.end());
   }
+  const ClipText encoder(nullptr, "", networks.config().text, networks.device());
+  load(c, encoder, "clip.model.");
   const NoGrad no_grad;
-  return networks.texts(Tensor::of({2, Tokenizer::context}, ids).to(networks.device()));
+  return networks.texts(encoder(Tensor::of({2, Tokenizer::context}, ids).to(networks.device())));
 }
 
 // The draws of a case in the order of their use.

@@ -26,6 +26,9 @@ enum class Texts { positive, both };
 // the same for the negative one.
 using ConditionedDenoiser = std::function<Tensor(const Tensor& x, double t, Texts texts)>;
 
+// The samples of x [N, ...] and the same once more, [2 N, ...]: the batch of Texts::both.
+Tensor twice(const Tensor& x);
+
 // The denoiser that samplers take. InputError when the scale is negative.
 Denoiser classifier_free(ConditionedDenoiser denoiser, const ClassifierFreeOptions& options);
 

@@ -24,12 +24,15 @@ class StageTwoTest : public testing::Test {
     const NoGrad no_grad;
     const StageTwo stage(*networks_, options);
     const Tensor condition = stage.condition(picture_);
-    return stage.sample(condition, networks_->texts(ids_), noise(stage.start_shape(condition)));
+    return stage.sample(condition, networks_->texts(states_), noise(stage.start_shape(condition)));
   }
   static StageTwoOptions short_course() { return {.sampler = {.name = "spaced", .steps = 3}, .guidance = {.scale = 4}}; }
 
   const std::unique_ptr<ControlLdm> networks_ = small_control_ldm();
-  const Tensor ids_ = Tensor::of<int64_t>({2, 5}, {48, 3, 17, 49, 0, 48, 5, 49, 0, 0});
+  const Tensor states_ = [] {
+    const NoGrad no_grad;
+    return (*small_text_encoder())(Tensor::of<int64_t>({2, 5}, {48, 3, 17, 49, 0, 48, 5, 49, 0, 0}));
+  }();
   const Tensor picture_ = uniform({1, 100, 70, 3}, 5, 0, 1);
 };
 
@@ -71,7 +74,7 @@ TEST_F(StageTwoTest, TilesOfTheWholeAreTheWhole) {
     StageTwoOptions in_tiles = short_course();
     in_tiles.tile = tile, in_tiles.tile_stride = stride;
     const StageTwo stage(*networks_, in_tiles);
-    return stage.sample(stage.condition(square), networks_->texts(ids_), noise({1, 16, 16, 4}));
+    return stage.sample(stage.condition(square), networks_->texts(states_), noise({1, 16, 16, 4}));
   };
   EXPECT_LE(relative_l2(of_square(16, 16), whole), 1e-5);
   EXPECT_GT(relative_l2(of_square(8, 4), whole), 1e-4);
@@ -92,7 +95,7 @@ TEST_F(StageTwoTest, CallsCanBeWatchedAndEstimatesChanged) {
   const X0Hook hook = [](const Tensor& x0, const SampleStep& step) {
     return step.index + 1 == step.count ? Tensor::full(x0.shape(), 0.25) : x0;
   };
-  const Tensor z = stage.sample(condition, networks_->texts(ids_), noise(condition.shape()), hook);
+  const Tensor z = stage.sample(condition, networks_->texts(states_), noise(condition.shape()), hook);
   EXPECT_EQ(times, (std::vector<double>{999, 500, 0}));
   for (int64_t i = 0; i < z.numel(); ++i) ASSERT_NEAR(z.data<float>()[i], 0.25, 1e-6);
 }
@@ -120,7 +123,7 @@ TEST_F(StageTwoTest, WrongOptionsAreRefused) {
   EXPECT_HAS(message([](StageTwoOptions& o) { o.noise_augmentation = 1000; }), "0 to 999");
   const StageTwo stage(*networks_, short_course());
   const Tensor condition = stage.condition(picture_);
-  EXPECT_HAS(input_error([&] { stage.sample(condition, networks_->texts(ids_), noise({1, 8, 8, 4})); }), "start");
+  EXPECT_HAS(input_error([&] { stage.sample(condition, networks_->texts(states_), noise({1, 8, 8, 4})); }), "start");
 }
 
 }  // namespace

@@ -20,15 +20,18 @@ Tensor rows_of(const Tensor& a, const Tensor& b) {
 class ControlLdmTest : public testing::Test {
  protected:
   const std::unique_ptr<ControlLdm> networks_ = small_control_ldm();
-  const Tensor ids_ = Tensor::of<int64_t>({2, 5}, {48, 3, 17, 49, 0, 48, 5, 49, 0, 0});
+  const Tensor states_ = [] {
+    const NoGrad no_grad;
+    return (*small_text_encoder())(Tensor::of<int64_t>({2, 5}, {48, 3, 17, 49, 0, 48, 5, 49, 0, 0}));
+  }();
   const Tensor x_ = uniform({1, 4, 6, 4}, 1), condition_ = uniform({1, 4, 6, 4}, 2);
 };
 
 // Both texts at once give what each gives by itself, for the same latents and condition.
 TEST_F(ControlLdmTest, ATextSeesItsOwnSamplesAlone) {
   const NoGrad no_grad;
-  const TextCondition both = networks_->texts(ids_), first = networks_->texts(ids_.slice(0, 1)),
-                      second = networks_->texts(ids_.slice(1, 2));
+  const TextCondition both = networks_->texts(states_), first = networks_->texts(states_.slice(0, 1)),
+                      second = networks_->texts(states_.slice(1, 2));
   const Tensor y = networks_->predict(rows_of(x_, x_), 500, condition_, both, 1);
   EXPECT_LE(relative_l2(y.slice(0, 1), networks_->predict(x_, 500, condition_, first, 1)), 1e-6);
   EXPECT_LE(relative_l2(y.slice(1, 2), networks_->predict(x_, 500, condition_, second, 1)), 1e-6);
@@ -38,10 +41,10 @@ TEST_F(ControlLdmTest, ATextSeesItsOwnSamplesAlone) {
 
 TEST_F(ControlLdmTest, StrengthScalesTheControl) {
   const NoGrad no_grad;
-  const TextCondition text = networks_->texts(ids_);
+  const TextCondition text = networks_->texts(states_);
   const auto with = [&](double strength) { return networks_->predict(x_, 500, condition_, text, strength); };
   const Tensor times = Tensor::full({1}, 500, DType::f32);
-  const TextCondition first = networks_->texts(ids_.slice(0, 1));
+  const TextCondition first = networks_->texts(states_.slice(0, 1));
   EXPECT_TRUE(same_bits(with(0), networks_->unet(x_, times, first.unet)));
   EXPECT_GT(relative_l2(with(0.5), with(0)), 1e-3);
   EXPECT_GT(relative_l2(with(1), with(0.5)), 1e-3);
@@ -58,7 +61,7 @@ TEST_F(ControlLdmTest, LatentsAreScaled) {
 }
 
 TEST_F(ControlLdmTest, WhatDoesNotFitIsNamed) {
-  const TextCondition text = networks_->texts(ids_.slice(0, 1));
+  const TextCondition text = networks_->texts(states_.slice(0, 1));
   EXPECT_HAS(input_error([&] { networks_->predict(rows_of(x_, x_), 1, condition_, text, 1); }), "1 texts");
   ControlLdmConfig other = small_control_ldm_config();
   other.text.width = 24;

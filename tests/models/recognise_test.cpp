@@ -21,7 +21,7 @@ std::vector<TensorInfo> names(const std::vector<std::string>& given) {
 TEST(Recognise, OtherPublishedNetworksByTheirMarks) {
   const auto name_of_network = [](const std::vector<std::string>& given) {
     const RecognisedNetwork found = recognise_network(names(given));
-    EXPECT_FALSE(found.runs);
+    EXPECT_EQ(found.kind == NetworkKind::unknown, found.name.empty());
     EXPECT_EQ(found.parts.empty(), found.name.empty());
     return found.name;
   };
@@ -63,7 +63,8 @@ TEST(Recognise, SwinIRWithItsFit) {
   for (const ExpectedTensor& e : swinir_layout(small_network())) tensors.push_back({e.name, DType::f32, e.shape});
   RecognisedNetwork found = recognise_network(tensors);
   EXPECT_EQ(found.name, "SwinIR");
-  EXPECT_TRUE(found.runs);
+  EXPECT_EQ(found.kind, NetworkKind::swinir);
+  EXPECT_HAS(found.use, "--checkpoint");
   EXPECT_TRUE(found.fit.whole());
   tensors.pop_back();
   found = recognise_network(tensors);

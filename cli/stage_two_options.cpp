@@ -1,0 +1,170 @@
+#include "cli/stage_two_options.h"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+
+#include "base/files.h"
+#include "base/text.h"
+#include "cli/presets.h"
+
+namespace relume {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A flag that is a key of the configuration.
+struct ConfigFlag {
+  const char *flag, *key, *type, *help;
+};
+constexpr const char* option_group = "Stage two (diffusion)";
+constexpr ConfigFlag config_flags[] = {
+    {"--sampler", "sampler", "NAME", "spaced, ddim, dpm++_m2 and its relatives, or edm_ before a solver's name"},
+    {"--steps", "steps", "N", "Steps of the sampler"},
+    {"--cfg-scale", "cfg_scale", "W", "Classifier-free guidance; 1 switches it off"},
+    {"--pos-prompt", "pos_prompt", "TEXT", "What all pictures should look like; follows each picture's own prompt"},
+    {"--neg-prompt", "neg_prompt", "TEXT", "What they should not look like"},
+    {"--start-point-type", "start_point_type", "noise|cond", "What sampling starts with; cond: steadier, with less detail"},
+    {"--noise-aug", "noise_aug", "T", "Noise on the condition, 0 to 199: more is invented"},
+    {"--strength", "strength", "S", "Of the control by what stage one made"},
+    {"--s-churn", "s_churn", "X", "edm_ samplers: noise added in each step"},
+    {"--s-tmin", "s_tmin", "X", "... from this sigma on"},
+    {"--s-tmax", "s_tmax", "X", "... up to this one"},
+    {"--s-noise", "s_noise", "X", "... times this"},
+    {"--eta", "eta", "X", "Ancestral and SDE samplers: share of noise"},
+    {"--order", "order", "N", "edm_lms: steps that are looked back"},
+    {"--color-fix", "color_fix", "wavelet|adain|none", "How the colours of stage one are kept"},
+    {"--cldm-tile-size", "cldm_tile_size", "N", "Denoise in tiles of so many pixels, a multiple of 64; 0: whole"},
+    {"--cldm-tile-stride", "cldm_tile_stride", "N", "From tile to tile; 0: half a tile"},
+    {"--g-loss", "guidance.loss", "none|mse|w_mse", "Restoration guidance: distance to stage one's picture; w_mse: in flat areas"},
+    {"--g-scale", "guidance.scale", "X", "... its strength"},
+    {"--g-start", "guidance.start", "T", "... at times below this"},
+    {"--g-stop", "guidance.stop", "T", "... and above this"},
+    {"--g-space", "guidance.space", "rgb|latent", "... where the distance is taken"},
+    {"--g-repeat", "guidance.repeat", "N", "... moves in each step"},
+};
+
+// With the reference's spelling beside ours.
+std::string both_spellings(const std::string& flag) {
+  std::string other = flag;
+  std::replace(other.begin() + 2, other.end(), '-', '_');
+  return other == flag ? flag : flag + "," + other;
+}
+
+std::vector<std::string> preset_names() {
+  std::vector<std::string> names;
+  for (const fs::path& file : list_files(source_folder() / "configs/infer", {".yaml"}, false))
+    names.push_back(file.stem().string());
+  return names;
+}
+
+// A published file in the folder, whatever its format; empty where there is none.
+fs::path file_in(const fs::path& folder, const std::string& name) {
+  for (const char* ending : {".safetensors", ".ckpt", ".pth", ".pt", ".h5"})
+    if (const fs::path file = folder / (name + ending); fs::exists(file)) return file;
+  return {};
+}
+
+}  // namespace
+
+struct StageTwoArguments::Values {
+  std::string version, task = "sr", preset;
+  fs::path models, prior, control, merges, save_stages, prompts;
+  std::string prompt;
+  std::vector<std::string> overrides;  // of the preset
+  StageTwoRun run;
+  CLI::App* command = nullptr;
+
+  fs::path found(const fs::path& given_file, const std::string& published, const char* flag, const char* what) const {
+    if (!given_file.empty()) return given_file;
+    if (published.empty()) return {};
+    RELUME_CHECK(!models.empty(), "stage two needs ", what, ": name its file with ", flag, ", or the folder that holds ",
+                 published, " (.safetensors, .ckpt, .pth, .pt or .h5) with --models");
+    const fs::path file = file_in(models, published);
+    RELUME_CHECK(!file.empty(), models.string(), ": holds no ", published, " (.safetensors, .ckpt, .pth, .pt or .h5), which is ",
+                 what, " of this preset; put it there, or name another file with ", flag);
+    return file;
+  }
+};
+
+StageTwoConfig preset_named(const std::string& name_or_file, const std::vector<std::string>& overrides) {
+  if (fs::is_regular_file(name_or_file)) return read_config<StageTwoConfig>(name_or_file, overrides);
+  const std::vector<std::string> names = preset_names();
+  RELUME_CHECK(std::ranges::count(names, name_or_file) > 0, "no file and no preset is called '", name_or_file, "'",
+               did_you_mean(name_or_file, names), "; presets are ", join(names, ", "));
+  return read_config<StageTwoConfig>(source_folder() / "configs/infer" / (name_or_file + ".yaml"), overrides);
+}
+
+StageTwoArguments::StageTwoArguments(CLI::App& command) : values_(std::make_unique<Values>()) {
+  Values& v = *values_;
+  v.command = &command;
+  command.add_option("--version", v.version, "Restore with stage two: the published version of DiffBIR")
+      ->check(CLI::IsMember({"v1", "v2", "v2.1"}))
+      ->group(option_group);
+  command.add_option("--task", v.task, "What the pictures are: with --version it chooses the preset, configs/infer/VERSION-TASK.yaml")
+      ->check(CLI::IsMember({"sr", "face", "denoise"}))
+      ->capture_default_str()
+      ->group(option_group);
+  command.add_option("--preset", v.preset, "Restore with stage two as this preset or file says")->type_name("NAME|FILE")->group(option_group);
+  const auto add = [&](const std::string& flags, auto& value, const char* type, const char* help) {
+    return command.add_option(flags, value, help)->type_name(type)->group(option_group);
+  };
+  add("--models", v.models, "DIR", "Folder of the published files, under their published names")->envname("RELUME_MODELS");
+  add("--prior", v.prior, "FILE", "Stable Diffusion 2.1, or the full file of DiffBIR v1, in place of the preset's");
+  add("--control", v.control, "FILE", "IRControlNet, in place of the preset's; 'none': the prior's file holds it");
+  add("--prompt", v.prompt, "TEXT", "What is to be seen in the pictures");
+  add("--prompts", v.prompts, "PATH", "What is to be seen in each: a folder of text files, or a table (CSV: file_name, pos_prompt)");
+  add("--merges", v.merges, "FILE", "The tokenizer's file, bpe_simple_vocab_16e6.txt.gz, in place of the installed one");
+  add("--seed", v.run.seed, "N", "Of the noise of every picture")->capture_default_str();
+  add("--samples,--n-samples,--n_samples", v.run.samples, "N", "Results of each picture, a_0.png, a_1.png, ...")
+      ->check(CLI::Range(int64_t(1), int64_t(10000)))
+      ->capture_default_str();
+  add("--save-stages", v.save_stages, "DIR", "Write what is made on the way: stage one's picture, the condition decoded");
+  add("--save-every", v.run.save_every, "N", "... and the picture expected after every N-th step")->check(CLI::Range(int64_t(1), int64_t(1000)));
+  for (const ConfigFlag& f : config_flags)
+    command
+        .add_option_function<std::string>(
+            both_spellings(f.flag), [&v, f](const std::string& text) { v.overrides.push_back(std::string(f.key) + "=" + text); },
+            f.help)
+        ->type_name(f.type)
+        ->group(option_group);
+  const auto add_switch = [&](const std::string& flag, const char* key, const char* help) {
+    command.add_flag_function(both_spellings(flag), [&v, key](int64_t) { v.overrides.push_back(std::string(key) + "=true"); }, help)
+        ->group(option_group);
+  };
+  add_switch("--rescale-cfg", "rescale_cfg", "The guidance grows from 1 at the first step to its full scale");
+  add_switch("--exact-reference", "exact_reference", "Repeat a defect of the reference (docs/reference-differences.md)");
+}
+
+StageTwoArguments::~StageTwoArguments() = default;
+
+void StageTwoArguments::apply(RestoreOptions& options) const {
+  Values& v = *values_;
+  if (v.version.empty() && v.preset.empty()) {
+    for (const CLI::Option* option : v.command->get_options())
+      RELUME_CHECK(option->get_group() != option_group || option->count() == 0, option->get_name(),
+                   " is for stage two; give --version (v1, v2, v2.1) or --preset too");
+    return;
+  }
+  RELUME_CHECK(v.version.empty() || v.preset.empty(), "--version and --preset both choose a preset; leave one of them out");
+  StageTwoRun run = v.run;
+  run.config = preset_named(v.preset.empty() ? v.version + "-" + v.task : v.preset, v.overrides);
+  const PublishedFiles& published = run.config.files;
+  run.files.prior = v.found(v.prior, published.prior, "--prior", "Stable Diffusion's networks");
+  RELUME_CHECK(!run.files.prior.empty(), "the preset names no prior; name the file of Stable Diffusion's networks with --prior");
+  if (v.control != "none") run.files.control = v.found(v.control, published.control, "--control", "the control network");
+  if (options.weights == "none")
+    options.weights.clear(), options.without_cleaner = true;
+  else if (options.weights.empty() && !published.cleaner.empty() && !v.models.empty())
+    options.weights = v.found({}, published.cleaner, "--checkpoint", "the network of stage one");
+  run.merges = v.merges.empty() ? source_folder() / "weights/clip/bpe_simple_vocab_16e6.txt.gz" : v.merges;
+  RELUME_CHECK(v.prompt.empty() || v.prompts.empty(), "--prompt and --prompts both say what is to be seen; leave one of them out");
+  if (!v.prompt.empty()) run.prompts = Prompts::of_all(v.prompt);
+  if (!v.prompts.empty()) run.prompts = Prompts::from(v.prompts);
+  run.save_stages = v.save_stages;
+  RELUME_CHECK(run.save_every == 0 || !run.save_stages.empty(), "--save-every says nothing without --save-stages");
+  if (options.upscale == 0) options.upscale = run.config.upscale;
+  options.stage_two = std::move(run);
+}
+
+}  // namespace relume

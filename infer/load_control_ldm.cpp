@@ -1,0 +1,88 @@
+#include "infer/load_control_ldm.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "data/checkpoint/checkpoint.h"
+#include "data/checkpoint/part_source.h"
+#include "models/recognise.h"
+
+namespace relume {
+namespace {
+
+constexpr const char *unet_prefix = "model.diffusion_model.", *vae_prefix = "first_stage_model.",
+                     *text_prefix = "cond_stage_model.model.", *control_prefix = "control_model.",
+                     *cleaner_prefix = "preprocess_model.";
+
+bool holds(const TensorSource& source, const std::string& prefix) {
+  return std::ranges::any_of(source.tensors(), [&](const TensorInfo& t) { return t.name.starts_with(prefix); });
+}
+
+std::string what_it_is(const TensorSource& source) {
+  const RecognisedNetwork found = recognise_network(source.tensors());
+  return found.name.empty() ? "; 'relume inspect' shows what it holds" : ": it is " + found.name;
+}
+
+void check_holds(const TensorSource& source, const char* what, const std::string& prefix) {
+  RELUME_CHECK(holds(source, prefix), source.where(), ": holds no ", what, " (names that begin with ", prefix, ')',
+               what_it_is(source));
+}
+
+void load_part(const Module& network, const char* what, const std::shared_ptr<const TensorSource>& source,
+               const std::string& prefix) {
+  try {
+    load_strict(network, PartSource(source, prefix));
+  } catch (Error& error) {
+    error.add_context(detail::concat("in loading the ", what, " of ", source->where()));
+    throw;
+  }
+}
+
+}  // namespace
+
+ControlLdmSource::ControlLdmSource(const ControlLdmFiles& files)
+    : prior_(open_checkpoint(files.prior).tensors),
+      control_(files.control.empty() ? prior_ : open_checkpoint(files.control).tensors) {
+  check_holds(*prior_, "U-Net", unet_prefix);
+  check_holds(*prior_, "autoencoder", vae_prefix);
+  check_holds(*prior_, "text encoder", text_prefix);
+  if (files.control.empty()) check_holds(*control_, "control network", control_prefix);
+  control_prefix_ = holds(*control_, control_prefix) ? control_prefix : "";
+}
+
+std::unique_ptr<ClipText> ControlLdmSource::text_encoder(const ClipTextConfig& config, Device device) const {
+  auto encoder = std::make_unique<ClipText>(nullptr, "", config, device);
+  load_part(*encoder, "text encoder", prior_, text_prefix);
+  return encoder;
+}
+
+std::unique_ptr<ControlLdm> ControlLdmSource::networks(const ControlLdmConfig& config, Device device) const {
+  auto networks = std::make_unique<ControlLdm>(config, device);
+  load_part(networks->unet, "U-Net", prior_, unet_prefix);
+  load_part(networks->vae, "autoencoder", prior_, vae_prefix);
+  load_part(networks->control_net, "control network", control_, control_prefix_);
+  return networks;
+}
+
+std::shared_ptr<const TensorSource> ControlLdmSource::cleaner() const {
+  return holds(*prior_, cleaner_prefix) ? std::make_shared<PartSource>(prior_, cleaner_prefix) : nullptr;
+}
+
+// Parts by the first word of their names.
+std::vector<std::string> ControlLdmSource::left() const {
+  std::vector<std::string> used{unet_prefix, vae_prefix, text_prefix, cleaner_prefix};
+  if (control_ == prior_) used.push_back(control_prefix);
+  std::map<std::string, int64_t> counts;
+  for (const TensorInfo& t : prior_->tensors()) {
+    const auto is_used = [&](const std::string& prefix) { return t.name.starts_with(prefix); };
+    if (std::ranges::none_of(used, is_used)) ++counts[t.name.substr(0, t.name.find('.'))];
+  }
+  std::vector<std::string> lines;
+  for (const auto& [name, count] : counts)
+    lines.push_back(detail::concat(prior_->where(), ": ", printable(name), ": ", count, count == 1 ? " tensor" : " tensors"));
+  return lines;
+}
+
+}  // namespace relume

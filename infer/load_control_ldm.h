@@ -1,0 +1,40 @@
+// The networks of stage two from published files (spec/diffbir.md 3.5).
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/clip_text.h"
+#include "models/control_ldm.h"
+
+namespace relume {
+
+struct ControlLdmFiles {
+  std::filesystem::path prior;    // Stable Diffusion 2.1, whole: U-Net, autoencoder and text encoder; or DiffBIR v1's full file
+  std::filesystem::path control;  // IRControlNet; empty: the other file holds it, as DiffBIR v1's does
+};
+
+// The files of stage two, open: each network is read when it is asked for, so that not all must be in memory at once.
+class ControlLdmSource {
+ public:
+  // Files of any format that open_checkpoint() reads. InputError when a file lacks a network, says what it holds instead where
+  // that is known.
+  explicit ControlLdmSource(const ControlLdmFiles& files);
+
+  // Numbers of 16 bits become f32. InputError when tensors do not fit the configuration, with the first of each sort.
+  std::unique_ptr<ClipText> text_encoder(const ClipTextConfig& config, Device device = {}) const;
+  std::unique_ptr<ControlLdm> networks(const ControlLdmConfig& config, Device device = {}) const;
+
+  // The network of stage one in DiffBIR v1's full file; null: the file holds none.
+  std::shared_ptr<const TensorSource> cleaner() const;
+  // A line for each part of the files that is not used: "sd.ckpt: model_ema: 688 tensors".
+  std::vector<std::string> left() const;
+
+ private:
+  std::shared_ptr<const TensorSource> prior_, control_;
+  std::string control_prefix_;
+};
+
+}  // namespace relume
