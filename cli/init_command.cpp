@@ -77,8 +77,8 @@ class MadeSource : public ListedSource {
 
 // The published SwinIR of stage one (spec/diffbir.md 2.1).
 SwinIRConfig published_stage_one() {
-  return read_config_section<SwinIRConfig>(
-      detail::read_config_file(source_folder() / "configs/train/stage1_v2.1.yaml"), "configs/train/stage1_v2.1.yaml", "model");
+  return read_config_section<SwinIRConfig>(detail::read_config_file(source_folder() / "configs/train/stage1_v2.1.yaml"),
+                                           "configs/train/stage1_v2.1.yaml", "model");
 }
 
 void run(const InitArguments& a) {
@@ -114,7 +114,9 @@ void add_init(CLI::App& app) {
       ->check(CLI::IsMember({"v1", "v2", "v2.1"}))
       ->capture_default_str();
   command->add_option("--seed", a->seed, "Of the weights")->capture_default_str();
-  command->add_option("--dtype", a->dtype, "Type of the numbers")->check(CLI::IsMember({"f32", "f16", "bf16"}))->capture_default_str();
+  command->add_option("--dtype", a->dtype, "Type of the numbers")
+      ->check(CLI::IsMember({"f32", "f16", "bf16"}))
+      ->capture_default_str();
   command->add_flag("--overwrite", a->overwrite, "Replace a file that exists already");
   command->footer(
       "The file has the layout of DiffBIR v1's full one: U-Net, autoencoder, text encoder, control network and SwinIR.\n"

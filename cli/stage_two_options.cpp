@@ -36,7 +36,11 @@ constexpr ConfigFlag config_flags[] = {
     {"--color-fix", "color_fix", "wavelet|adain|none", "How the colours of stage one are kept"},
     {"--cldm-tile-size", "cldm_tile_size", "N", "Denoise in tiles of so many pixels, a multiple of 64; 0: whole"},
     {"--cldm-tile-stride", "cldm_tile_stride", "N", "From tile to tile; 0: half a tile"},
-    {"--g-loss", "guidance.loss", "none|mse|w_mse", "Restoration guidance: distance to stage one's picture; w_mse: in flat areas"},
+    {"--vae-encoder-tile-size", "vae_encoder_tile_size", "N",
+     "Encode in tiles of so many pixels as the reference does, an approximation; 0: whole"},
+    {"--vae-decoder-tile-size", "vae_decoder_tile_size", "N", "... and decode so"},
+    {"--g-loss", "guidance.loss", "none|mse|w_mse",
+     "Restoration guidance: distance to stage one's picture; w_mse: in flat areas"},
     {"--g-scale", "guidance.scale", "X", "... its strength"},
     {"--g-start", "guidance.start", "T", "... at times below this"},
     {"--g-stop", "guidance.stop", "T", "... and above this"},
@@ -81,8 +85,9 @@ struct StageTwoArguments::Values {
     RELUME_CHECK(!models.empty(), "stage two needs ", what, ": name its file with ", flag, ", or the folder that holds ",
                  published, " (.safetensors, .ckpt, .pth, .pt or .h5) with --models");
     const fs::path file = file_in(models, published);
-    RELUME_CHECK(!file.empty(), models.string(), ": holds no ", published, " (.safetensors, .ckpt, .pth, .pt or .h5), which is ",
-                 what, " of this preset; put it there, or name another file with ", flag);
+    RELUME_CHECK(!file.empty(), models.string(), ": holds no ", published,
+                 " (.safetensors, .ckpt, .pth, .pt or .h5), which is ", what,
+                 " of this preset; put it there, or name another file with ", flag);
     return file;
   }
 };
@@ -101,11 +106,15 @@ StageTwoArguments::StageTwoArguments(CLI::App& command) : values_(std::make_uniq
   command.add_option("--version", v.version, "Restore with stage two: the published version of DiffBIR")
       ->check(CLI::IsMember({"v1", "v2", "v2.1"}))
       ->group(option_group);
-  command.add_option("--task", v.task, "What the pictures are: with --version it chooses the preset, configs/infer/VERSION-TASK.yaml")
+  command
+      .add_option("--task", v.task,
+                  "What the pictures are: with --version it chooses the preset, configs/infer/VERSION-TASK.yaml")
       ->check(CLI::IsMember({"sr", "face", "denoise"}))
       ->capture_default_str()
       ->group(option_group);
-  command.add_option("--preset", v.preset, "Restore with stage two as this preset or file says")->type_name("NAME|FILE")->group(option_group);
+  command.add_option("--preset", v.preset, "Restore with stage two as this preset or file says")
+      ->type_name("NAME|FILE")
+      ->group(option_group);
   const auto add = [&](const std::string& flags, auto& value, const char* type, const char* help) {
     return command.add_option(flags, value, help)->type_name(type)->group(option_group);
   };
@@ -113,23 +122,27 @@ StageTwoArguments::StageTwoArguments(CLI::App& command) : values_(std::make_uniq
   add("--prior", v.prior, "FILE", "Stable Diffusion 2.1, or the full file of DiffBIR v1, in place of the preset's");
   add("--control", v.control, "FILE", "IRControlNet, in place of the preset's; 'none': the prior's file holds it");
   add("--prompt", v.prompt, "TEXT", "What is to be seen in the pictures");
-  add("--prompts", v.prompts, "PATH", "What is to be seen in each: a folder of text files, or a table (CSV: file_name, pos_prompt)");
+  add("--prompts", v.prompts, "PATH",
+      "What is to be seen in each: a folder of text files, or a table (CSV: file_name, pos_prompt)");
   add("--merges", v.merges, "FILE", "The tokenizer's file, bpe_simple_vocab_16e6.txt.gz, in place of the installed one");
   add("--seed", v.run.seed, "N", "Of the noise of every picture")->capture_default_str();
   add("--samples,--n-samples,--n_samples", v.run.samples, "N", "Results of each picture, a_0.png, a_1.png, ...")
       ->check(CLI::Range(int64_t(1), int64_t(10000)))
       ->capture_default_str();
   add("--save-stages", v.save_stages, "DIR", "Write what is made on the way: stage one's picture, the condition decoded");
-  add("--save-every", v.run.save_every, "N", "... and the picture expected after every N-th step")->check(CLI::Range(int64_t(1), int64_t(1000)));
+  add("--save-every", v.run.save_every, "N", "... and the picture expected after every N-th step")
+      ->check(CLI::Range(int64_t(1), int64_t(1000)));
   for (const ConfigFlag& f : config_flags)
     command
         .add_option_function<std::string>(
-            both_spellings(f.flag), [&v, f](const std::string& text) { v.overrides.push_back(std::string(f.key) + "=" + text); },
-            f.help)
+            both_spellings(f.flag),
+            [&v, f](const std::string& text) { v.overrides.push_back(std::string(f.key) + "=" + text); }, f.help)
         ->type_name(f.type)
         ->group(option_group);
   const auto add_switch = [&](const std::string& flag, const char* key, const char* help) {
-    command.add_flag_function(both_spellings(flag), [&v, key](int64_t) { v.overrides.push_back(std::string(key) + "=true"); }, help)
+    command
+        .add_flag_function(
+            both_spellings(flag), [&v, key](int64_t) { v.overrides.push_back(std::string(key) + "=true"); }, help)
         ->group(option_group);
   };
   add_switch("--rescale-cfg", "rescale_cfg", "The guidance grows from 1 at the first step to its full scale");
@@ -151,14 +164,16 @@ void StageTwoArguments::apply(RestoreOptions& options) const {
   run.config = preset_named(v.preset.empty() ? v.version + "-" + v.task : v.preset, v.overrides);
   const PublishedFiles& published = run.config.files;
   run.files.prior = v.found(v.prior, published.prior, "--prior", "Stable Diffusion's networks");
-  RELUME_CHECK(!run.files.prior.empty(), "the preset names no prior; name the file of Stable Diffusion's networks with --prior");
+  RELUME_CHECK(!run.files.prior.empty(),
+               "the preset names no prior; name the file of Stable Diffusion's networks with --prior");
   if (v.control != "none") run.files.control = v.found(v.control, published.control, "--control", "the control network");
   if (options.weights == "none")
     options.weights.clear(), options.without_cleaner = true;
   else if (options.weights.empty() && !published.cleaner.empty() && !v.models.empty())
     options.weights = v.found({}, published.cleaner, "--checkpoint", "the network of stage one");
   run.merges = v.merges.empty() ? source_folder() / "weights/clip/bpe_simple_vocab_16e6.txt.gz" : v.merges;
-  RELUME_CHECK(v.prompt.empty() || v.prompts.empty(), "--prompt and --prompts both say what is to be seen; leave one of them out");
+  RELUME_CHECK(v.prompt.empty() || v.prompts.empty(),
+               "--prompt and --prompts both say what is to be seen; leave one of them out");
   if (!v.prompt.empty()) run.prompts = Prompts::of_all(v.prompt);
   if (!v.prompts.empty()) run.prompts = Prompts::from(v.prompts);
   run.save_stages = v.save_stages;

@@ -42,8 +42,7 @@ Tensor clean_tiled(const Cleaner& cleaner, const Tensor& lq, const CleanOptions&
 }
 
 // Tiles, and pictures of one folder, often have one shape.
-template <class Network>
-std::function<Tensor(const Tensor&)> computed_by(const Network& network, DType compute = DType::f32) {
+template <class Network> std::function<Tensor(const Tensor&)> computed_by(const Network& network, DType compute = DType::f32) {
   const Device device = network.device();
   const std::shared_ptr<RepeatedFunction> repeated = kernels::repeated.on(device)(
       device, [&network, compute](const Tensor& x) { return cast(network(cast(x, compute)), DType::f32); });
@@ -62,7 +61,10 @@ Cleaner cleaner_of(const SwinIR& network) {
 }
 
 Cleaner cleaner_of(const RRDBNet& network, DType compute) {
-  return {.network = computed_by(network, compute), .scale = network.config().sf, .device = network.device(), .enlarge_after = true};
+  return {.network = computed_by(network, compute),
+          .scale = network.config().sf,
+          .device = network.device(),
+          .enlarge_after = true};
 }
 
 Cleaner cleaner_of(const SCUNet& network, DType compute) {

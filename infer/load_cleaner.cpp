@@ -26,9 +26,8 @@ RRDBNetConfig rrdbnet_config(const TensorSource& source) {
   return c;
 }
 
-template <class Network, class Config>
-LoadedCleaner loaded_cleaner(const TensorSource& source, const std::string& name, const Config& config, Device device,
-                             DType compute) {
+template <class Network, class Config> LoadedCleaner loaded_cleaner(const TensorSource& source, const std::string& name,
+                                                                    const Config& config, Device device, DType compute) {
   auto network = std::make_unique<Network>(config, device);
   load_strict(*network, source);
   LoadedCleaner loaded{.network = nullptr, .cleaner = cleaner_of(*network, compute), .name = name};

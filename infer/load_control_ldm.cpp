@@ -40,49 +40,53 @@ void load_part(const Module& network, const char* what, const std::shared_ptr<co
   }
 }
 
-}  // namespace
-
-ControlLdmSource::ControlLdmSource(const ControlLdmFiles& files)
-    : prior_(open_checkpoint(files.prior).tensors),
-      control_(files.control.empty() ? prior_ : open_checkpoint(files.control).tensors) {
-  check_holds(*prior_, "U-Net", unet_prefix);
-  check_holds(*prior_, "autoencoder", vae_prefix);
-  check_holds(*prior_, "text encoder", text_prefix);
-  if (files.control.empty()) check_holds(*control_, "control network", control_prefix);
-  control_prefix_ = holds(*control_, control_prefix) ? control_prefix : "";
-}
-
-std::unique_ptr<ClipText> ControlLdmSource::text_encoder(const ClipTextConfig& config, Device device) const {
-  auto encoder = std::make_unique<ClipText>(nullptr, "", config, device);
-  load_part(*encoder, "text encoder", prior_, text_prefix);
-  return encoder;
-}
-
-std::unique_ptr<ControlLdm> ControlLdmSource::networks(const ControlLdmConfig& config, Device device) const {
-  auto networks = std::make_unique<ControlLdm>(config, device);
-  load_part(networks->unet, "U-Net", prior_, unet_prefix);
-  load_part(networks->vae, "autoencoder", prior_, vae_prefix);
-  load_part(networks->control_net, "control network", control_, control_prefix_);
-  return networks;
-}
-
-std::shared_ptr<const TensorSource> ControlLdmSource::cleaner() const {
-  return holds(*prior_, cleaner_prefix) ? std::make_shared<PartSource>(prior_, cleaner_prefix) : nullptr;
-}
-
-// Parts by the first word of their names.
-std::vector<std::string> ControlLdmSource::left() const {
-  std::vector<std::string> used{unet_prefix, vae_prefix, text_prefix, cleaner_prefix};
-  if (control_ == prior_) used.push_back(control_prefix);
+// Parts by the first word of their names, without those that are used.
+std::vector<std::string> parts_left(const TensorSource& source, const std::vector<std::string>& used) {
   std::map<std::string, int64_t> counts;
-  for (const TensorInfo& t : prior_->tensors()) {
+  for (const TensorInfo& t : source.tensors()) {
     const auto is_used = [&](const std::string& prefix) { return t.name.starts_with(prefix); };
     if (std::ranges::none_of(used, is_used)) ++counts[t.name.substr(0, t.name.find('.'))];
   }
   std::vector<std::string> lines;
   for (const auto& [name, count] : counts)
-    lines.push_back(detail::concat(prior_->where(), ": ", printable(name), ": ", count, count == 1 ? " tensor" : " tensors"));
+    lines.push_back(detail::concat(source.where(), ": ", printable(name), ": ", count, count == 1 ? " tensor" : " tensors"));
   return lines;
+}
+
+std::shared_ptr<const TensorSource> opened(const std::filesystem::path& file) { return open_checkpoint(file).tensors; }
+
+}  // namespace
+
+ControlLdmSource::ControlLdmSource(const ControlLdmFiles& files) : files_(files) {
+  const auto prior = opened(files.prior), control = files.control.empty() ? prior : opened(files.control);
+  check_holds(*prior, "U-Net", unet_prefix);
+  check_holds(*prior, "autoencoder", vae_prefix);
+  check_holds(*prior, "text encoder", text_prefix);
+  if (control == prior) check_holds(*control, "control network", control_prefix);
+  control_prefix_ = holds(*control, control_prefix) ? control_prefix : "";
+  holds_cleaner_ = holds(*prior, cleaner_prefix);
+  std::vector<std::string> used{unet_prefix, vae_prefix, text_prefix, cleaner_prefix};
+  if (control == prior) used.push_back(control_prefix);
+  left_ = parts_left(*prior, used);
+  if (files_.control.empty()) files_.control = files_.prior;
+}
+
+std::unique_ptr<ClipText> ControlLdmSource::text_encoder(const ClipTextConfig& config, Device device) const {
+  auto encoder = std::make_unique<ClipText>(nullptr, "", config, device);
+  load_part(*encoder, "text encoder", opened(files_.prior), text_prefix);
+  return encoder;
+}
+
+std::unique_ptr<ControlLdm> ControlLdmSource::networks(const ControlLdmConfig& config, Device device) const {
+  auto networks = std::make_unique<ControlLdm>(config, device);
+  load_part(networks->unet, "U-Net", opened(files_.prior), unet_prefix);
+  load_part(networks->vae, "autoencoder", opened(files_.prior), vae_prefix);
+  load_part(networks->control_net, "control network", opened(files_.control), control_prefix_);
+  return networks;
+}
+
+std::shared_ptr<const TensorSource> ControlLdmSource::cleaner() const {
+  return holds_cleaner_ ? std::make_shared<PartSource>(opened(files_.prior), cleaner_prefix) : nullptr;
 }
 
 }  // namespace relume

@@ -16,7 +16,8 @@ struct ControlLdmFiles {
   std::filesystem::path control;  // IRControlNet; empty: the other file holds it, as DiffBIR v1's does
 };
 
-// The files of stage two, open: each network is read when it is asked for, so that not all must be in memory at once.
+// The files of stage two. Each network is read when it is asked for, and its file closed then, so that neither all networks nor
+// the files' pages must be in memory at once.
 class ControlLdmSource {
  public:
   // Files of any format that open_checkpoint() reads. InputError when a file lacks a network, says what it holds instead where
@@ -30,11 +31,13 @@ class ControlLdmSource {
   // The network of stage one in DiffBIR v1's full file; null: the file holds none.
   std::shared_ptr<const TensorSource> cleaner() const;
   // A line for each part of the files that is not used: "sd.ckpt: model_ema: 688 tensors".
-  std::vector<std::string> left() const;
+  const std::vector<std::string>& left() const { return left_; }
 
  private:
-  std::shared_ptr<const TensorSource> prior_, control_;
+  ControlLdmFiles files_;  // control: the prior's where it was empty
   std::string control_prefix_;
+  bool holds_cleaner_ = false;
+  std::vector<std::string> left_;
 };
 
 }  // namespace relume

@@ -34,9 +34,9 @@ struct PicturePlan {
   int64_t tile = 0, overlap = 0;  // 0: whole
   int64_t tiles = 1;
   bool enlarged_by_network = false;  // its result is resized to result_height x result_width at once
-  int64_t run_pixels = 0;         // of one run of the network: of a tile, or of the padded picture
-  double bytes = 0, seconds = 0;  // of the process or its GPU, and of this picture, estimated; 0 where nothing was measured
-  std::string problem;            // why it cannot be done: an error's message; empty when it can
+  int64_t run_pixels = 0;            // of one run of the network: of a tile, or of the padded picture
+  double bytes = 0, seconds = 0;     // of the process or its GPU, and of this picture, estimated; 0 where nothing was measured
+  std::string problem;               // why it cannot be done: an error's message; empty when it can
 
   double network_pixels() const { return double(tiles) * double(run_pixels); }
   CleanOptions clean_options() const;

@@ -58,7 +58,8 @@ std::vector<std::vector<std::string>> read_csv(std::string_view text, const std:
       quoted = c != '"';
       if (quoted) field += c;
     } else if (c == '"') {
-      RELUME_CHECK(field.empty() && !was_quoted, where, ":", line, ": a quote inside a field; put the field in quotes and double it");
+      RELUME_CHECK(field.empty() && !was_quoted, where, ":", line,
+                   ": a quote inside a field; put the field in quotes and double it");
       quoted = was_quoted = true;
       opened = line;
     } else if (c == ',') {

@@ -52,7 +52,8 @@ void RefineRun::load(const std::vector<PictureJob>& jobs, Device device, DType c
 }
 
 void RefineRun::save_stage(const PictureJob& job, const std::string& stage, const Tensor& picture) const {
-  const std::filesystem::path name = std::filesystem::path(job.name).parent_path() / (job.to.stem().string() + "_" + stage + ".png");
+  const std::filesystem::path name =
+      std::filesystem::path(job.name).parent_path() / (job.to.stem().string() + "_" + stage + ".png");
   const std::filesystem::path to = run_.save_stages / name;
   make_folder(to.parent_path());
   write_png(to, pixels_of(picture));
@@ -66,9 +67,7 @@ std::function<Tensor(const Tensor&)> RefineRun::of(const PictureJob& job,
       save_stage(job, "cleaned", cleaned);
       watch.condition = [&](const Tensor& picture) { save_stage(job, "condition", picture); };
       watch.every = run_.save_every;
-      watch.estimate = [&](int64_t step, const Tensor& picture) {
-        save_stage(job, fmt::format("step{:04}", step), picture);
-      };
+      watch.estimate = [&](int64_t step, const Tensor& picture) { save_stage(job, fmt::format("step{:04}", step), picture); };
     }
     return (*refiner_)(cleaned, prompt_of(job), run_.seed, uint32_t(job.sample), watch);
   };
@@ -77,7 +76,8 @@ std::function<Tensor(const Tensor&)> RefineRun::of(const PictureJob& job,
 std::string RefineRun::describe() const {
   const StageTwoConfig& c = run_.config;
   return fmt::format("{} steps of {}, guidance {:g}, seed {}{}, from {}{}", c.steps, c.sampler, c.cfg_scale, run_.seed,
-                     run_.samples > 1 ? fmt::format(", {} results each", run_.samples) : "", run_.files.prior.filename().string(),
+                     run_.samples > 1 ? fmt::format(", {} results each", run_.samples) : "",
+                     run_.files.prior.filename().string(),
                      run_.files.control.empty() ? "" : " and " + run_.files.control.filename().string());
 }
 

@@ -37,7 +37,7 @@ class RefineRun {
                                                   std::function<void(int64_t step, int64_t steps)> progress) const;
 
   std::string describe() const;
-  nlohmann::ordered_json settings() const;                       // of the run
+  nlohmann::ordered_json settings() const;                        // of the run
   nlohmann::ordered_json facts(const PictureJob& picture) const;  // of one result
 
  private:

@@ -28,8 +28,9 @@ void check_finite(const Tensor& on_device, const std::string& what) {
   const Tensor t = on_device.to(Device{}).contiguous();
   const bool finite = std::all_of(t.data<float>(), t.data<float>() + t.numel(), [](float v) { return std::isfinite(v); });
   if (!finite)
-    throw NotFinite(what + " hold values that are no numbers; are the weights whole ('relume inspect'), and of the version that "
-                           "was asked for?");
+    throw NotFinite(what +
+                    " hold values that are no numbers; are the weights whole ('relume inspect'), and of the version that "
+                    "was asked for?");
 }
 
 Tensor batch_of(const Tensor& picture) { return picture.reshape({1, picture.shape(0), picture.shape(1), picture.shape(2)}); }
@@ -125,7 +126,7 @@ X0Hook Refiner::hook_of(const Tensor& picture, uint64_t seed, uint32_t sample, c
   return [this, height, width, guide = guidance_of(picture, seed, sample), &watch](const Tensor& x0, const SampleStep& step) {
     throw_if_interrupted();
     check_finite(x0, fmt::format("in step {} of {} (time {:g}) the expected latents", step.index + 1, step.count, step.time));
-    if (watch.progress) watch.progress(step.index, step.count);
+    if (watch.progress) watch.progress(step.index + 1, step.count);
     const Tensor moved = guide ? guide(x0, step) : x0;
     const bool shown = watch.every > 0 && ((step.index + 1) % watch.every == 0 || step.index + 1 == step.count);
     if (shown && watch.estimate) watch.estimate(step.index + 1, cropped(stage_->decode(moved), height, width));
@@ -150,8 +151,7 @@ X0Hook Refiner::guidance_of(const Tensor& picture, uint64_t seed, uint32_t sampl
   const DiagonalGaussian latents = networks_->distribution(target);
   const double factor = config_.networks.latent_scale_factor;
   return hook_with({[latents, device, seed, sample, factor](int64_t application) {
-                      const RandomKey key{
-                          .seed = seed, .purpose = "guidance", .step = uint32_t(application), .sample = sample};
+                      const RandomKey key{.seed = seed, .purpose = "guidance", .step = uint32_t(application), .sample = sample};
                       return scale(latents.sample(standard_normal(latents.mean.shape(), DType::f32, device, key)), factor);
                     },
                     options});

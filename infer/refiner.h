@@ -17,10 +17,10 @@ struct PromptPair {
 
 // What is told of a course as it goes.
 struct RefineWatch {
-  std::function<void(int64_t step, int64_t steps)> progress;  // before each step; may throw to end the course
+  std::function<void(int64_t step, int64_t steps)> progress;  // steps done, after each estimate; may throw to end the course
   // The picture that is expected after each `every`-th step and the last, f32 [1, H, W, 3] in [0, 1], not clamped.
   std::function<void(int64_t step, const Tensor& picture)> estimate;
-  int64_t every = 0;                                    // 0: none
+  int64_t every = 0;                                     // 0: none
   std::function<void(const Tensor& picture)> condition;  // what the latent of the condition decodes to; empty: not decoded
 };
 
@@ -38,7 +38,7 @@ class Refiner {
   Tensor operator()(const Tensor& cleaned, const PromptPair& prompt, uint64_t seed, uint32_t sample,
                     const RefineWatch& watch = {}) const;
 
-  int64_t parameter_count() const;  // of the networks that are kept
+  int64_t parameter_count() const;                                      // of the networks that are kept
   const std::vector<std::string>& notices() const { return notices_; }  // for the user: prompts that were cut
 
  private:

@@ -93,7 +93,8 @@ class RestoreRun {
       stage_one_ = no_cleaner();
       return;
     }
-    Checkpoint from = options_.weights.empty() ? Checkpoint{.tensors = refining_->cleaner()} : open_checkpoint(options_.weights);
+    Checkpoint from =
+        options_.weights.empty() ? Checkpoint{.tensors = refining_->cleaner()} : open_checkpoint(options_.weights);
     stage_one_ = load_cleaner(from, options_.config, options_.device, options_.precision.type);
   }
 
@@ -205,9 +206,11 @@ class RestoreRun {
     if (!cost_) {
       say("estimate  none: the pictures are small");
     } else {
-      say("memory    about {} of the {} allowed ({})", human_bytes(bytes), human_bytes(double(plan_options_.budget)),
+      const char* const part = refining_ ? " for stage one alone" : "";
+      say("memory    about {}{} of the {} allowed ({})", human_bytes(bytes), part, human_bytes(double(plan_options_.budget)),
           options_.memory > 0 ? "--memory" : fmt::format("three quarters of the {} to be had", human_bytes(double(usable_))));
-      say("time      about {}, {:.2f} s a megapixel of the network", human_seconds(seconds), cost_->seconds_per_pixel * 1e6);
+      say("time      about {}{}, {:.2f} s a megapixel of the network", human_seconds(seconds), part,
+          cost_->seconds_per_pixel * 1e6);
     }
   }
 
@@ -298,15 +301,15 @@ class RestoreRun {
     if (job.files.to.has_parent_path()) make_folder(job.files.to.parent_path());
     write_picture(job.files.to, restored);
     Json line{{"name", job.files.name},
-         {"width", picture.pixels.shape(1)},
-         {"height", picture.pixels.shape(0)},
-         {"result_width", restored.pixels.shape(1)},
-         {"result_height", restored.pixels.shape(0)},
-         {"tile", plan.tile},
-         {"overlap", plan.overlap},
-         {"tiles", plan.tiles},
-         {"seconds", std::round(std::chrono::duration<double>(Clock::now() - start).count() * 1e3) / 1e3},
-         {"peak_bytes", pool().peak_bytes()}};
+              {"width", picture.pixels.shape(1)},
+              {"height", picture.pixels.shape(0)},
+              {"result_width", restored.pixels.shape(1)},
+              {"result_height", restored.pixels.shape(0)},
+              {"tile", plan.tile},
+              {"overlap", plan.overlap},
+              {"tiles", plan.tiles},
+              {"seconds", std::round(std::chrono::duration<double>(Clock::now() - start).count() * 1e3) / 1e3},
+              {"peak_bytes", pool().peak_bytes()}};
     if (refining_) line.update(refining_->facts(job.files));
     log(line);
   }

@@ -5,6 +5,7 @@
 #include "autograd/elementwise.h"
 #include "autograd/resample.h"
 #include "data/resize.h"
+#include "infer/tiled_autoencoder.h"
 #include "infer/tiling.h"
 #include "models/diffusion/start_point.h"
 
@@ -34,14 +35,19 @@ StageTwo::StageTwo(const ControlLdm& networks, StageTwoOptions options) : networ
   RELUME_CHECK(!in_tiles() || (o.tile % latent_multiple == 0 && o.tile_stride >= 1 && o.tile_stride <= o.tile),
                "stage two: tiles of ", o.tile, " latent pixels every ", o.tile_stride, " given; expected a multiple of ",
                latent_multiple, ", and no more from tile to tile");
+  RELUME_CHECK(o.encoder_tile >= 0 && o.decoder_tile >= 0, "stage two: tiles of the autoencoder of ", o.encoder_tile,
+               " pixels and ", o.decoder_tile, " latents given");
   RELUME_CHECK(o.noise_augmentation >= 0 && o.noise_augmentation < o.schedule.steps(), "stage two: noise augmentation at time ",
                o.noise_augmentation, ", expected 0 to ", o.schedule.steps() - 1);
 }
 
 Tensor StageTwo::condition(const Tensor& cleaned) const {
   const NoGrad no_grad;
-  const Tensor padded = pad_to_multiple(cleaned, in_tiles() ? tiled_multiple : whole_multiple);
-  return networks_.encode(to_signed(padded.to(networks_.device())));
+  const bool tiled = in_tiles() || options_.encoder_tile > 0;
+  const Tensor padded = to_signed(pad_to_multiple(cleaned, tiled ? tiled_multiple : whole_multiple).to(networks_.device()));
+  if (options_.encoder_tile == 0) return networks_.encode(padded);
+  const DiagonalGaussian latents(moments_in_tiles(networks_.vae, padded, options_.encoder_tile));
+  return scale(latents.mean, networks_.config().latent_scale_factor);
 }
 
 Shape StageTwo::start_shape(const Tensor& condition) const {
@@ -93,7 +99,9 @@ StageTwo::Predict StageTwo::tiled(Predict predict) const {
 
 Tensor StageTwo::decode(const Tensor& latents) const {
   const NoGrad no_grad;
-  return from_signed(networks_.decode(latents)).to(Device{});
+  if (options_.decoder_tile == 0) return from_signed(networks_.decode(latents)).to(Device{});
+  const Tensor unscaled = scale(latents, 1 / networks_.config().latent_scale_factor);
+  return from_signed(decoded_in_tiles(networks_.vae, unscaled, options_.decoder_tile)).to(Device{});
 }
 
 }  // namespace relume

@@ -18,6 +18,8 @@ struct StageTwoOptions {
   int64_t noise_augmentation = 0;     // time of the noise that is added to the condition; 0: none
   double strength = 1;                // of the control
   int64_t tile = 0, tile_stride = 0;  // of latents, in their pixels, multiples of 8; 0: whole
+  // Tiles of the autoencoder as the reference has them (infer/tiled_autoencoder.h): pixels, latents; 0: whole.
+  int64_t encoder_tile = 0, decoder_tile = 0;
 };
 
 // All that is drawn for one call.
@@ -33,7 +35,7 @@ class StageTwo {
   StageTwo(const ControlLdm& networks, StageTwoOptions options);
 
   // The condition's latents of a cleaned picture, f32 [N, H, W, 3] in [0, 1] on the CPU, which is padded with zeros on the
-  // right and at the bottom to multiples of 64, with tiles of 8.
+  // right and at the bottom to multiples of 64, with tiles of the denoiser or the encoder of 8.
   Tensor condition(const Tensor& cleaned) const;
   Shape start_shape(const Tensor& condition) const;  // of what is sampled: whole, the sides are multiples of 8
   // Latents of the condition's shape.

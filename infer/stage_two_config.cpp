@@ -19,6 +19,9 @@ void StageTwoConfig::validate() const {
   const int64_t reduction = networks.vae.reduction();
   RELUME_CHECK(cldm_tile_stride <= cldm_tile_size && cldm_tile_stride % reduction == 0, "cldm_tile_stride ", cldm_tile_stride,
                ": expected a multiple of ", reduction, " up to the tile of ", cldm_tile_size);
+  for (const int64_t tile : {vae_encoder_tile_size, vae_decoder_tile_size})
+    RELUME_CHECK(tile % reduction == 0, "tiles of the autoencoder of ", tile, " pixels: expected a multiple of ", reduction,
+                 ", or 0 for whole pictures");
   RELUME_CHECK(guidance.loss != "w_mse" || guidance.space == "rgb",
                "guidance: w_mse looks for flat areas in pictures; it needs space rgb");
   RELUME_CHECK(guidance.loss == "none" || cldm_tile_size == 0, "guidance does not go with tiles (cldm_tile_size)");
@@ -48,7 +51,9 @@ StageTwoOptions StageTwoConfig::stage_two() const {
           .noise_augmentation = noise_aug,
           .strength = strength,
           .tile = cldm_tile_size / reduction,
-          .tile_stride = stride / reduction};
+          .tile_stride = stride / reduction,
+          .encoder_tile = vae_encoder_tile_size,
+          .decoder_tile = vae_decoder_tile_size / reduction};
 }
 
 }  // namespace relume

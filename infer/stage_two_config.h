@@ -69,7 +69,7 @@ struct StageTwoConfig {
   int order = 1;
   double strength = 1;
   std::string color_fix = "wavelet";
-  int64_t cldm_tile_size = 0, cldm_tile_stride = 0;
+  int64_t cldm_tile_size = 0, cldm_tile_stride = 0, vae_encoder_tile_size = 0, vae_decoder_tile_size = 0;
   GuidanceConfig guidance;
   bool exact_reference = false;
 
@@ -96,6 +96,10 @@ struct StageTwoConfig {
     v("color_fix", color_fix, OneOf{{"wavelet", "adain", "none"}}, "how colours are kept");
     v("cldm_tile_size", cldm_tile_size, Range{0, 1 << 20}, "tiles of the denoiser, pixels, a multiple of 64; 0: whole");
     v("cldm_tile_stride", cldm_tile_stride, Range{0, 1 << 20}, "from tile to tile; 0: half a tile");
+    v("vae_encoder_tile_size", vae_encoder_tile_size, Range{0, 1 << 20},
+      "the reference's tiles of the encoder, pixels; 0: whole");
+    v("vae_decoder_tile_size", vae_decoder_tile_size, Range{0, 1 << 20},
+      "the reference's tiles of the decoder, pixels; 0: whole");
     v("guidance", guidance, "restoration guidance");
     v("exact_reference", exact_reference, "edm_ samplers with the reference's first sigma for eps models");
   }

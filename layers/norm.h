@@ -1,6 +1,8 @@
 // Normalisation layers.
 #pragma once
 
+#include <vector>
+
 #include "autograd/matmul.h"
 #include "autograd/norm.h"
 #include "layers/module.h"
@@ -40,6 +42,13 @@ class GroupNorm : public Module {
   Tensor operator()(const Tensor& x) const {
     return with_path([&] { return group_norm(x, parameter_for(x, weight), parameter_for(x, bias), options_); });
   }
+
+  // The same by statistics from elsewhere, as where a map is normalised in pieces: of each group, for x [1, H, W, channels].
+  struct Statistics {
+    std::vector<double> mean, variance;
+  };
+  Statistics statistics(const Tensor& x) const;  // of x itself
+  Tensor by(const Statistics& statistics, const Tensor& x) const;
 
   Tensor weight, bias;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "autograd/attention.h"
 
@@ -46,6 +47,14 @@ Tensor ResnetBlock::operator()(const Tensor& x) const {
   return conv2_(norm2_(conv1_(norm1_(x))), {}, nin_shortcut_ ? (*nin_shortcut_)(x) : x);
 }
 
+void ResnetBlock::list_steps(AutoencoderSteps& steps) const {
+  steps.push_back({nullptr, [this](AutoencoderPiece& p) { p.skip = nin_shortcut_ ? (*nin_shortcut_)(p.x) : p.x; }});
+  steps.push_back({&norm1_, {}});
+  steps.push_back({nullptr, [this](AutoencoderPiece& p) { p.x = conv1_(p.x); }});
+  steps.push_back({&norm2_, {}});
+  steps.push_back({nullptr, [this](AutoencoderPiece& p) { p.x = conv2_(p.x, {}, std::exchange(p.skip, {})); }});
+}
+
 AttnBlock::AttnBlock(Module* parent, std::string name, int64_t channels)
     : Module(parent, std::move(name)),
       norm_(this, "norm", channels, plain_norm),
@@ -54,15 +63,22 @@ AttnBlock::AttnBlock(Module* parent, std::string name, int64_t channels)
       v_(this, "v", {channels, channels, 1}),
       proj_out_(this, "proj_out", {channels, channels, 1}) {}
 
-Tensor AttnBlock::operator()(const Tensor& x) const {
+Tensor AttnBlock::operator()(const Tensor& x) const { return attended(norm_(x), x); }
+
+Tensor AttnBlock::attended(const Tensor& normed, const Tensor& x) const {
   const int64_t channels = x.shape(3);
-  const Tensor normed = norm_(x);
   const auto tokens = [&](const Conv2d& conv) {
     return reshape(conv(normed), {x.shape(0), x.shape(1) * x.shape(2), channels});
   };
   const Tensor y =
       with_path([&] { return attention(tokens(q_), tokens(k_), tokens(v_), {.scale = 1 / std::sqrt(double(channels))}); });
   return proj_out_(reshape(y, x.shape()), {}, x);
+}
+
+void AttnBlock::list_steps(AutoencoderSteps& steps) const {
+  steps.push_back({nullptr, [](AutoencoderPiece& p) { p.skip = p.x; }});
+  steps.push_back({&norm_, {}});
+  steps.push_back({nullptr, [this](AutoencoderPiece& p) { p.x = attended(p.x, std::exchange(p.skip, {})); }});
 }
 
 AutoencoderLevel::AutoencoderLevel(Module* parent, std::string name, const AutoencoderLevelShape& s)
@@ -91,6 +107,14 @@ Tensor AutoencoderLevel::operator()(const Tensor& x) const {
   return resample_ ? (*resample_)(y) : y;
 }
 
+void AutoencoderLevel::list_steps(AutoencoderSteps& steps) const {
+  for (size_t i = 0; i < block_.size(); ++i) {
+    block_[i].list_steps(steps);
+    if (attn_.size() > 0) attn_[i].list_steps(steps);
+  }
+  if (resample_) steps.push_back({nullptr, [this](AutoencoderPiece& p) { p.x = (*resample_)(p.x); }});
+}
+
 AutoencoderMiddle::AutoencoderMiddle(Module* parent, std::string name, int64_t channels)
     : Module(parent, std::move(name)),
       block_1_(this, "block_1", channels, channels),
@@ -98,6 +122,10 @@ AutoencoderMiddle::AutoencoderMiddle(Module* parent, std::string name, int64_t c
       block_2_(this, "block_2", channels, channels) {}
 
 Tensor AutoencoderMiddle::operator()(const Tensor& x) const { return block_2_(attn_1_(block_1_(x))); }
+
+void AutoencoderMiddle::list_steps(AutoencoderSteps& steps) const {
+  block_1_.list_steps(steps), attn_1_.list_steps(steps), block_2_.list_steps(steps);
+}
 
 AutoencoderEncoder::AutoencoderEncoder(Module* parent, std::string name, const AutoencoderConfig& c)
     : Module(parent, std::move(name)),
@@ -121,6 +149,15 @@ Tensor AutoencoderEncoder::operator()(const Tensor& x) const {
   return conv_out_(norm_out_(mid_(y)));
 }
 
+AutoencoderSteps AutoencoderEncoder::steps() const {
+  AutoencoderSteps steps{{nullptr, [this](AutoencoderPiece& p) { p.x = conv_in_(p.x); }}};
+  for (const auto& level : down_) level->list_steps(steps);
+  mid_.list_steps(steps);
+  steps.push_back({&norm_out_, {}});
+  steps.push_back({nullptr, [this](AutoencoderPiece& p) { p.x = conv_out_(p.x); }});
+  return steps;
+}
+
 AutoencoderDecoder::AutoencoderDecoder(Module* parent, std::string name, const AutoencoderConfig& c)
     : Module(parent, std::move(name)),
       conv_in_(this, "conv_in", {c.z_channels, c.channels(c.ch_mult.size() - 1)}),
@@ -141,6 +178,15 @@ Tensor AutoencoderDecoder::operator()(const Tensor& z) const {
   Tensor y = mid_(conv_in_(z));
   for (size_t i = up_.size(); i-- > 0;) y = up_[i](y);
   return conv_out_(norm_out_(y));
+}
+
+AutoencoderSteps AutoencoderDecoder::steps() const {
+  AutoencoderSteps steps{{nullptr, [this](AutoencoderPiece& p) { p.x = conv_in_(p.x); }}};
+  mid_.list_steps(steps);
+  for (size_t i = up_.size(); i-- > 0;) up_[i].list_steps(steps);
+  steps.push_back({&norm_out_, {}});
+  steps.push_back({nullptr, [this](AutoencoderPiece& p) { p.x = conv_out_(p.x); }});
+  return steps;
 }
 
 DiagonalGaussian::DiagonalGaussian(const Tensor& moments) {

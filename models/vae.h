@@ -10,8 +10,10 @@
 // parameters. It computes in the type of what it is given.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "configs/reader.h"
 #include "layers/conv2d.h"
@@ -49,11 +51,23 @@ struct AutoencoderConfig {
   int reduction() const { return 1 << (ch_mult.size() - 1); }  // side of a picture / side of its latents
 };
 
+// A way through the encoder or the decoder, for callers who go it on several pieces of a map at once: norms are where the
+// pieces must meet.
+struct AutoencoderPiece {
+  Tensor x, skip;
+};
+struct AutoencoderStep {
+  const GroupNorm* norm = nullptr;  // of the piece's x; null:
+  std::function<void(AutoencoderPiece&)> change;
+};
+using AutoencoderSteps = std::vector<AutoencoderStep>;
+
 // x + conv2(SiLU(norm2(conv1(SiLU(norm1(x)))))), the x in front through a 1x1 convolution where the channels change.
 class ResnetBlock : public Module {
  public:
   ResnetBlock(Module* parent, std::string name, int64_t in, int64_t out);
   Tensor operator()(const Tensor& x) const;  // [N, H, W, in] to [N, H, W, out]
+  void list_steps(AutoencoderSteps& steps) const;
 
  private:
   GroupNorm norm1_;
@@ -68,8 +82,10 @@ class AttnBlock : public Module {
  public:
   AttnBlock(Module* parent, std::string name, int64_t channels);
   Tensor operator()(const Tensor& x) const;  // [N, H, W, channels]
+  void list_steps(AutoencoderSteps& steps) const;
 
  private:
+  Tensor attended(const Tensor& normed, const Tensor& x) const;
   GroupNorm norm_;
   Conv2d q_, k_, v_, proj_out_;
 };
@@ -86,6 +102,7 @@ class AutoencoderLevel : public Module {
  public:
   AutoencoderLevel(Module* parent, std::string name, const AutoencoderLevelShape& shape);
   Tensor operator()(const Tensor& x) const;  // [N, H, W, in] to [N, H', W', out]
+  void list_steps(AutoencoderSteps& steps) const;
 
  private:
   ModuleList<ResnetBlock> block_;
@@ -98,6 +115,7 @@ class AutoencoderMiddle : public Module {
  public:
   AutoencoderMiddle(Module* parent, std::string name, int64_t channels);
   Tensor operator()(const Tensor& x) const;
+  void list_steps(AutoencoderSteps& steps) const;
 
  private:
   ResnetBlock block_1_;
@@ -109,6 +127,7 @@ class AutoencoderEncoder : public Module {
  public:
   AutoencoderEncoder(Module* parent, std::string name, const AutoencoderConfig& config);
   Tensor operator()(const Tensor& x) const;  // [N, H, W, in_channels] to [N, h, w, 2 * z_channels]
+  AutoencoderSteps steps() const;
 
  private:
   Conv2d conv_in_;
@@ -122,6 +141,7 @@ class AutoencoderDecoder : public Module {
  public:
   AutoencoderDecoder(Module* parent, std::string name, const AutoencoderConfig& config);
   Tensor operator()(const Tensor& z) const;  // [N, h, w, z_channels] to [N, H, W, out_ch]
+  AutoencoderSteps steps() const;
 
  private:
   Conv2d conv_in_;

@@ -5,12 +5,22 @@ namespace relume::parity {
 Tensor maps_of(const Case& c, const Tensor& stored) { return to_channels_last(stored).to(c.device()); }
 Tensor maps_of(const Case& c, const std::string& full_name) { return maps_of(c, c.f32(full_name)); }
 
+namespace {
+
+void compare_gradient(const NamedTensor& p, const std::string& prefix, Report& report) {
+  RELUME_CHECK(grad(p.tensor), "no gradient reached ", prefix, p.name);
+  report.compare_gradient("param." + prefix + p.name, to_stored(grad(p.tensor), p.stored_as));
+}
+
+}  // namespace
+
 void compare_parameter_gradients(const Module& module, Report& report, const std::string& prefix) {
-  for (const NamedTensor& p : module.parameters()) {
-    const Tensor g = grad(p.tensor);
-    RELUME_CHECK(g, "no gradient reached ", prefix, p.name);
-    report.compare_gradient("param." + prefix + p.name, to_stored(g, p.stored_as));
-  }
+  for (const NamedTensor& p : module.parameters()) compare_gradient(p, prefix, report);
+}
+
+void compare_stored_gradients(const Module& module, Report& report, const std::string& prefix) {
+  for (const NamedTensor& p : module.parameters())
+    if (report.stores_gradient("param." + prefix + p.name)) compare_gradient(p, prefix, report);
 }
 
 void register_kinds(Kinds& kinds) {
@@ -31,6 +41,7 @@ void register_kinds(Kinds& kinds) {
   register_diffusion_kinds(kinds);
   register_sampler_kinds(kinds);
   register_pipeline_kinds(kinds);
+  register_cldm_loss_kinds(kinds);
 #endif
 }
 

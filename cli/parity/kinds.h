@@ -43,7 +43,8 @@ void register_colour_kinds(Kinds& kinds);      // colour_fix
 void register_inventory_kinds(Kinds& kinds);   // state_dict_inventory
 void register_diffusion_kinds(Kinds& kinds);   // schedule, sampler_schedules, cfg_rescale, start_point, guidance
 void register_sampler_kinds(Kinds& kinds);     // sampler_spaced, sampler_ddim, sampler_dpm, sampler_edm, sampler_guided
-void register_pipeline_kinds(Kinds& kinds);    // e2e_cldm, e2e_swinir, e2e_v20
+void register_pipeline_kinds(Kinds& kinds);    // e2e_cldm, e2e_swinir, e2e_v20, tiled_vae
+void register_cldm_loss_kinds(Kinds& kinds);   // cldm_loss
 
 // Constructor calls of the reference as our configurations; arguments without a counterpart must have a value that changes
 // nothing.
@@ -73,6 +74,8 @@ Tensor maps_of(const Case& c, const std::string& full_name);
 // Compares the gradient that reached every parameter with the case's, which has `prefix` before their names; a parameter that
 // none reached is an Error.
 void compare_parameter_gradients(const Module& module, Report& report, const std::string& prefix = "");
+// The same of those parameters whose gradient the case stores.
+void compare_stored_gradients(const Module& module, Report& report, const std::string& prefix);
 
 // The noise schedule of a case; `diffusion` is the object that holds timesteps, linear_start and linear_end.
 ScheduleOptions schedule_options(const Case& c, const Json& diffusion, bool zero_snr);

@@ -1,5 +1,5 @@
-// Kinds e2e_cldm, e2e_swinir, e2e_v20: stage two, and stage one in front of it, up to the picture that is saved
-// (spec/diffbir.md 5.2, 5.3, 5.7).
+// Kinds e2e_cldm, e2e_swinir, e2e_v20, tiled_vae: stage two, and stage one in front of it, up to the picture that is saved; its
+// autoencoder in tiles (spec/diffbir.md 5.2, 5.3, 5.7, 5.8).
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -13,6 +13,7 @@
 #include "infer/cleaner.h"
 #include "infer/colour_fix.h"
 #include "infer/stage_two.h"
+#include "infer/tiled_autoencoder.h"
 #include "models/diffusion/start_point.h"
 
 namespace relume::parity {
@@ -75,7 +76,6 @@ StageTwoOptions options_of(const Case& c) {
     return args.contains(name) ? c.option_in<T>(args, name) : otherwise;
   };
   const bool zero_snr = diffusion.contains("zero_snr") && c.option_in<bool>(diffusion, "zero_snr");
-  if (arg("vae_encoder_tiled", false) || arg("vae_decoder_tiled", false)) throw NotImplemented("the autoencoder in tiles");
   StageTwoOptions o{
       .schedule = NoiseSchedule(schedule_options(c, diffusion, zero_snr)),
       .prediction = c.option_in<std::string>(diffusion, "parameterization") == "v" ? Prediction::v : Prediction::eps,
@@ -93,8 +93,10 @@ StageTwoOptions options_of(const Case& c) {
       .noise_augmentation = arg("noise_aug", int64_t(0)),
       .strength = c.option_in<double>(args, "strength")};
   o.guidance.skip_negative = o.sampler.name == "spaced";
+  constexpr int64_t reduction = 8;
+  if (arg("vae_encoder_tiled", false)) o.encoder_tile = c.option_in<int64_t>(args, "vae_encoder_tile_size");
+  if (arg("vae_decoder_tiled", false)) o.decoder_tile = c.option_in<int64_t>(args, "vae_decoder_tile_size") / reduction;
   if (arg("cldm_tiled", false)) {
-    const int64_t reduction = 8;
     o.tile = c.option_in<int64_t>(args, "cldm_tile_size") / reduction;
     o.tile_stride = c.option_in<int64_t>(args, "cldm_tile_stride") / reduction;
   }
@@ -237,12 +239,26 @@ void run_version_2_0(const Case& c, Report& report) {
   if (whole) compare_saved(c, restored, report);
 }
 
+// The reference's tiles, and the network whole beside them.
+void run_tiled_vae(const Case& c, Report& report) {
+  const auto net = autoencoder_of(c, c.config().at("vae"));
+  const NoGrad no_grad;
+  const auto map = [&](const char* name, const Tensor& x) { report.compare_output(name, to_channels_first(x)); };
+  const Tensor image = maps_of(c, "input.image"), z = maps_of(c, "input.z");
+  map("encoder_whole", net->encoder(image));
+  map("encoder_tiled", encoded_in_tiles(*net, image, c.option<int64_t>("encoder_tile_size")));
+  map("moments_tiled", moments_in_tiles(*net, image, c.option<int64_t>("encoder_tile_size")));
+  map("decoder_whole", net->decode(z));
+  map("decoder_tiled", decoded_in_tiles(*net, z, c.option<int64_t>("decoder_tile_size")));
+}
+
 }  // namespace
 
 void register_pipeline_kinds(Kinds& kinds) {
   kinds["e2e_cldm"] = run_cldm;
   kinds["e2e_swinir"] = run_swinir_pipeline;
   kinds["e2e_v20"] = run_version_2_0;
+  kinds["tiled_vae"] = run_tiled_vae;
 }
 
 }  // namespace relume::parity

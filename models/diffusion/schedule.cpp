@@ -87,6 +87,12 @@ Tensor velocity(const NoiseSchedule& schedule, const Tensor& x0, const Tensor& n
   return combine_samples("velocity", noise, alpha, x0, minus_sigma, t);
 }
 
+NoisedLatents noised_latents(const NoiseSchedule& schedule, Prediction prediction, const Tensor& x0, const Tensor& noise,
+                             const std::vector<int64_t>& t) {
+  return {.x = add_noise(schedule, x0, noise, t),
+          .target = prediction == Prediction::v ? velocity(schedule, x0, noise, t) : noise};
+}
+
 Tensor predicted_x0(Prediction prediction, const Tensor& x, const Tensor& predicted, double alpha, double sigma) {
   RELUME_CHECK(x.shape() == predicted.shape() && x.dtype() == predicted.dtype(), "diffusion: the network made ", predicted,
                " of ", x, "; expected the same shape and dtype");

@@ -49,6 +49,14 @@ Tensor add_noise(const NoiseSchedule& schedule, const Tensor& x0, const Tensor& 
 // v of the same: what a v model learns.
 Tensor velocity(const NoiseSchedule& schedule, const Tensor& x0, const Tensor& noise, const std::vector<int64_t>& t);
 
+// What a network learns from (spec/diffbir.md 4.2): latents at times t, one for each sample, and what it should predict of
+// them.
+struct NoisedLatents {
+  Tensor x, target;
+};
+NoisedLatents noised_latents(const NoiseSchedule& schedule, Prediction prediction, const Tensor& x0, const Tensor& noise,
+                             const std::vector<int64_t>& t);
+
 // x_0 from x = alpha x_0 + sigma eps (alpha^2 + sigma^2 = 1) and the network's prediction for it. InputError for an eps model
 // at alpha = 0, where x holds nothing of x_0.
 Tensor predicted_x0(Prediction prediction, const Tensor& x, const Tensor& predicted, double alpha, double sigma);

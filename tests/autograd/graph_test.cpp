@@ -5,6 +5,7 @@
 #include "autograd/elementwise.h"
 #include "autograd/matmul.h"
 #include "autograd/reduce.h"
+#include "tests/support/errors.h"
 #include "tests/support/numbers.h"
 
 namespace relume::test {
@@ -140,6 +141,23 @@ TEST(Checkpoint, ParametersLearnWhenTheInputNeedsNoGradient) {
   const Tensor y = checkpoint([&](const Tensor& t) { return linear(t, w, {}); }, uniform({2, 3}, 1));
   backward(sum(y));
   EXPECT_TRUE(grad(w));
+}
+
+// A frozen leaf is data to all that hold it, and a leaf again when it is set free.
+TEST(RequiresGrad, CanBeSwitchedOffAndOn) {
+  const Tensor w = require_grad(uniform({3, 3}, 2)), handle = w, x = require_grad(uniform({2, 3}, 1));
+  backward(sum(linear(x, w, {})));
+  EXPECT_TRUE(grad(w));
+  set_requires_grad(w, false);
+  EXPECT_FALSE(requires_grad(handle));
+  backward(sum(linear(x, handle, {})));
+  EXPECT_TRUE(grad(x));
+  EXPECT_FALSE(requires_grad(linear(uniform({2, 3}, 1), w, {})));
+  set_requires_grad(w, true);
+  EXPECT_FALSE(grad(w)) << "what it had is gone";
+  backward(sum(linear(x, handle, {})));
+  EXPECT_TRUE(grad(w));
+  EXPECT_HAS(input_error([&] { set_requires_grad(gelu(w), false); }), "is the result of an operation");
 }
 
 }  // namespace

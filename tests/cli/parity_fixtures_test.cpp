@@ -36,17 +36,18 @@ class PublicParity : public testing::TestWithParam<Part> {};
 
 TEST_P(PublicParity, Passes) {
   if (!has_public_folder()) GTEST_SKIP() << "../shared/parity is not beside the checkout";
-  // Left to `relume parity`: networks of 5 GB. The autoencoder does not run in tiles yet.
-  EXPECT_EQ(failures(public_folder(), GetParam().kinds, "unet_full,e2e_cldm_tiled"), "");
+  // Left to `relume parity`: networks of 5 GB.
+  EXPECT_EQ(failures(public_folder(), GetParam().kinds, "unet_full"), "");
 }
 INSTANTIATE_TEST_SUITE_P(
     Kinds, PublicParity,
     testing::Values(Part{"restoring", "swinir*,rrdbnet*,scunet*,cleaner*,gaussian_weights,tiled_fn,colour_fix,format_*"},
                     Part{"degrading", "degrade_*,torch_resize*,pil_resize,metric_psnr_ssim,metric_niqe"},
                     Part{"networks",
-                         "vae*,timestep_embedding,unet*,spatial_transformer,cldm_init,clip_*,tokenizer,asset,"
+                         "vae*,timestep_embedding,unet*,spatial_transformer,cldm_*,clip_*,tokenizer,asset,"
                          "state_dict_inventory"},
-                    Part{"courses", "schedule,sampler_*,cfg_rescale,start_point,guidance"}, Part{"pipelines", "e2e_*"}),
+                    Part{"courses", "schedule,sampler_*,cfg_rescale,start_point,guidance"},
+                    Part{"pipelines", "e2e_*,tiled_vae"}),
     [](const testing::TestParamInfo<Part>& part) { return part.param.name; });
 
 }  // namespace

@@ -59,9 +59,7 @@ TEST_F(LoadCleaner, OthersAreNamed) {
   EXPECT_HAS(input_error([&] { load_cleaner(saved(network), "config.yaml"); }), "--config is for a SwinIR");
 }
 
-TEST_F(LoadCleaner, NoneLeavesPicturesAsTheyAre) {
-  EXPECT_TRUE(same_bits(no_cleaner().cleaner.network(picture_), picture_));
-}
+TEST_F(LoadCleaner, NoneLeavesPicturesAsTheyAre) { EXPECT_TRUE(same_bits(no_cleaner().cleaner.network(picture_), picture_)); }
 
 }  // namespace
 }  // namespace relume::test

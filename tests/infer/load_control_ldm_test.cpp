@@ -74,8 +74,7 @@ TEST_F(LoadControlLdm, TakesThePriorAndTheControlOfTwoFilesOrOne) {
 TEST_F(LoadControlLdm, SixteenBitsBecomeFloats) {
   std::vector<NamedTensor> control;
   add(control, networks_->control_net, "", DType::f16);
-  const Tensor loaded =
-      prediction({written("sd.safetensors", prior(DType::f16)), written("control.safetensors", control)});
+  const Tensor loaded = prediction({written("sd.safetensors", prior(DType::f16)), written("control.safetensors", control)});
   EXPECT_LE(relative_l2(loaded, prediction(*networks_, *text_encoder_)), 5e-3);
 }
 

@@ -159,8 +159,7 @@ TEST_F(LoadNetwork, OtherNetworksAreNamed) {
   };
   const Tensor x = Tensor::zeros({1});
   EXPECT_EQ(refused({{"RRDB_trunk.0.RDB1.conv1.weight", x}}),
-            (folder_ / "other.safetensors").string() +
-                ": holds RRDBNet (BSRNet), and a SwinIR is needed here");
+            (folder_ / "other.safetensors").string() + ": holds RRDBNet (BSRNet), and a SwinIR is needed here");
   EXPECT_HAS(refused({{"x", x}}), ": holds no network that is known; 'relume inspect ");
   EXPECT_HAS(refused({{"layers.0.residual_group.blocks.0.norm1.weight", Tensor::zeros({0})}}),
              ": a SwinIR whose shapes contradict each other: ");

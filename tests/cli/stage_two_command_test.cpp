@@ -1,0 +1,96 @@
+// relume restore with stage two, and relume init, as their users meet them.
+#include "base/files.h"
+#include "configs/reader.h"
+#include "data/image.h"
+#include "infer/stage_two_config.h"
+#include "tests/support/command.h"
+#include "tests/support/errors.h"
+#include "tests/support/pictures.h"
+#include "tests/support/small_control_ldm.h"
+
+namespace relume::test {
+namespace {
+
+class StageTwoCommand : public CommandTest {
+ protected:
+  void SetUp() override {
+    CommandTest::SetUp();
+    if (IsSkipped()) return;
+    StageTwoConfig preset;
+    preset.networks = small_published_config();
+    preset.sampler = "spaced", preset.steps = 2, preset.cfg_scale = 1, preset.upscale = 1;
+    preset.files.prior = "random";
+    write_file_atomically(folder_ / "small.yaml", to_yaml(preset));
+    make_folder(folder_ / "published");
+    save_small_restorer(folder_ / "published/random.safetensors");
+    write_png(folder_ / "in.png", natural_picture(40, 50, 1));
+  }
+  Ended restore(const std::string& out, const std::vector<std::string>& more) {
+    std::vector<std::string> all{"restore", folder_ / "in.png", folder_ / out};
+    all.insert(all.end(), more.begin(), more.end());
+    return run(all);
+  }
+};
+
+TEST_F(StageTwoCommand, APresetAndAFolderOfPublishedFilesAreEnough) {
+  const std::vector<std::string> common{"--preset", folder_ / "small.yaml", "--models", folder_ / "published", "--short-edge",
+                                        "64"};
+  const auto with = [&](const std::string& out, std::vector<std::string> more) {
+    more.insert(more.begin(), common.begin(), common.end());
+    return restore(out, more);
+  };
+  const Ended plain = with("plain.png", {});
+  ASSERT_EQ(plain.code, 0) << plain.err;
+  EXPECT_HAS(plain.err, "stage two 2 steps of spaced, guidance 1, seed 231, from random.safetensors");
+  EXPECT_EQ(read_image(folder_ / "plain.png").shape(), (Shape{40, 50, 3}));
+  const Ended other = with("other.png", {"--steps", "3", "--start_point_type", "cond", "--seed", "7", "--checkpoint", "none"});
+  ASSERT_EQ(other.code, 0) << other.err;
+  EXPECT_HAS(other.err, "none: pictures are taken as they are");
+  EXPECT_HAS(other.err, "stage two 3 steps of spaced, guidance 1, seed 7");
+  EXPECT_NE(read_file(folder_ / "plain.png"), read_file(folder_ / "other.png"));
+}
+
+TEST_F(StageTwoCommand, WhatIsMissingOrMakesNoSenseIsNamed) {
+  const auto says = [&](const std::vector<std::string>& more, const char* words) {
+    const Ended e = restore("out.png", more);
+    EXPECT_EQ(e.code, 2) << words;
+    EXPECT_HAS(e.err, words);
+  };
+  says({"--version", "v2.1"}, "name its file with --prior, or the folder that holds sd2.1-base-zsnr-laionaes5");
+  says({"--version", "v2.1", "--models", folder_ / "published"}, "holds no sd2.1-base-zsnr-laionaes5");
+  says({"--cfg-scale", "4"}, "--cfg-scale is for stage two; give --version (v1, v2, v2.1) or --preset too");
+  says({"--preset", "v3-sr"}, "no file and no preset is called 'v3-sr' (did you mean 'v1-sr'?)");
+  says({"--preset", folder_ / "small.yaml", "--models", folder_ / "published", "--steps", "none"}, "steps=none");
+  says({"--preset", folder_ / "small.yaml", "--models", folder_ / "published", "--prompt", "x", "--short-edge", "64",
+        "--merges", folder_ / "merges.gz"},
+       "merges.gz");
+}
+
+TEST_F(StageTwoCommand, EveryPresetIsWhole) {
+  for (const char* version : {"v1", "v2", "v2.1"})
+    for (const char* task : {"sr", "face", "denoise"}) {
+      const Ended e = restore("out.png", {"--version", version, "--task", task});
+      EXPECT_EQ(e.code, 2) << e.err;
+      EXPECT_HAS(e.err, "with --models");
+    }
+}
+
+TEST_F(StageTwoCommand, InitWritesNetworksThatRestore) {
+  const std::string file = folder_ / "random.safetensors";
+  std::vector<std::string> arguments{"init", file};
+  for (const char* key : {"control.model_channels=32", "control.channel_mult=[1, 2]", "control.num_res_blocks=1",
+                          "control.attention_resolutions=[2]", "control.num_head_channels=16", "control.context_dim=12",
+                          "vae.ch=32", "vae.ch_mult=[1, 1, 1, 1]", "vae.num_res_blocks=1", "text.width=12", "text.heads=2",
+                          "text.layers=2", "text.embed_dim=12"})
+    arguments.push_back(std::string("networks.") + key);
+  const Ended made = run(arguments);
+  ASSERT_EQ(made.code, 0) << made.err;
+  EXPECT_HAS(made.out, "random numbers, written to " + file);
+  EXPECT_EQ(run(arguments).code, 2);
+  const Ended restored = restore("out.png", {"--preset", folder_ / "small.yaml", "--prior", file, "--control", "none",
+                                             "--checkpoint", "none", "--short-edge", "64"});
+  EXPECT_EQ(restored.code, 0) << restored.err;
+}
+
+}  // namespace
+}  // namespace relume::test
