@@ -33,7 +33,7 @@ void check_holds(const TensorSource& source, const char* what, const std::string
 void load_part(const Module& network, const char* what, const std::shared_ptr<const TensorSource>& source,
                const std::string& prefix) {
   try {
-    load_strict(network, PartSource(source, prefix));
+    load_lazily(network, std::make_shared<PartSource>(source, prefix));
   } catch (Error& error) {
     error.add_context(detail::concat("in loading the ", what, " of ", source->where()));
     throw;
@@ -53,40 +53,37 @@ std::vector<std::string> parts_left(const TensorSource& source, const std::vecto
   return lines;
 }
 
-std::shared_ptr<const TensorSource> opened(const std::filesystem::path& file) { return open_checkpoint(file).tensors; }
-
 }  // namespace
 
-ControlLdmSource::ControlLdmSource(const ControlLdmFiles& files) : files_(files) {
-  const auto prior = opened(files.prior), control = files.control.empty() ? prior : opened(files.control);
-  check_holds(*prior, "U-Net", unet_prefix);
-  check_holds(*prior, "autoencoder", vae_prefix);
-  check_holds(*prior, "text encoder", text_prefix);
-  if (control == prior) check_holds(*control, "control network", control_prefix);
-  control_prefix_ = holds(*control, control_prefix) ? control_prefix : "";
-  holds_cleaner_ = holds(*prior, cleaner_prefix);
+ControlLdmSource::ControlLdmSource(const ControlLdmFiles& files)
+    : prior_(open_checkpoint(files.prior).tensors),
+      control_(files.control.empty() ? prior_ : open_checkpoint(files.control).tensors) {
+  check_holds(*prior_, "U-Net", unet_prefix);
+  check_holds(*prior_, "autoencoder", vae_prefix);
+  check_holds(*prior_, "text encoder", text_prefix);
+  if (control_ == prior_) check_holds(*control_, "control network", control_prefix);
+  control_prefix_ = holds(*control_, control_prefix) ? control_prefix : "";
   std::vector<std::string> used{unet_prefix, vae_prefix, text_prefix, cleaner_prefix};
-  if (control == prior) used.push_back(control_prefix);
-  left_ = parts_left(*prior, used);
-  if (files_.control.empty()) files_.control = files_.prior;
+  if (control_ == prior_) used.push_back(control_prefix);
+  left_ = parts_left(*prior_, used);
 }
 
 std::unique_ptr<ClipText> ControlLdmSource::text_encoder(const ClipTextConfig& config, Device device) const {
   auto encoder = std::make_unique<ClipText>(nullptr, "", config, device);
-  load_part(*encoder, "text encoder", opened(files_.prior), text_prefix);
+  load_part(*encoder, "text encoder", prior_, text_prefix);
   return encoder;
 }
 
 std::unique_ptr<ControlLdm> ControlLdmSource::networks(const ControlLdmConfig& config, Device device) const {
   auto networks = std::make_unique<ControlLdm>(config, device);
-  load_part(networks->unet, "U-Net", opened(files_.prior), unet_prefix);
-  load_part(networks->vae, "autoencoder", opened(files_.prior), vae_prefix);
-  load_part(networks->control_net, "control network", opened(files_.control), control_prefix_);
+  load_part(networks->unet, "U-Net", prior_, unet_prefix);
+  load_part(networks->vae, "autoencoder", prior_, vae_prefix);
+  load_part(networks->control_net, "control network", control_, control_prefix_);
   return networks;
 }
 
 std::shared_ptr<const TensorSource> ControlLdmSource::cleaner() const {
-  return holds_cleaner_ ? std::make_shared<PartSource>(opened(files_.prior), cleaner_prefix) : nullptr;
+  return holds(*prior_, cleaner_prefix) ? std::make_shared<PartSource>(prior_, cleaner_prefix) : nullptr;
 }
 
 }  // namespace relume

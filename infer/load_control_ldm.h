@@ -16,8 +16,8 @@ struct ControlLdmFiles {
   std::filesystem::path control;  // IRControlNet; empty: the other file holds it, as DiffBIR v1's does
 };
 
-// The files of stage two. Each network is read when it is asked for, and its file closed then, so that neither all networks nor
-// the files' pages must be in memory at once.
+// The files of stage two, open as long as this or a network lives. On the CPU networks read their parameters when these are
+// needed (load_lazily()).
 class ControlLdmSource {
  public:
   // Files of any format that open_checkpoint() reads. InputError when a file lacks a network, says what it holds instead where
@@ -34,9 +34,8 @@ class ControlLdmSource {
   const std::vector<std::string>& left() const { return left_; }
 
  private:
-  ControlLdmFiles files_;  // control: the prior's where it was empty
+  std::shared_ptr<const TensorSource> prior_, control_;
   std::string control_prefix_;
-  bool holds_cleaner_ = false;
   std::vector<std::string> left_;
 };
 

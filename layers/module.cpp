@@ -104,7 +104,10 @@ Tensor from_stored(const Tensor& stored, const Shape& shape, StoredAs stored_as)
   return swapped(dense, 1, shape[-1], shape.numel() / shape[-1], shape);
 }
 
-void load_strict(const Module& module, const TensorSource& source) {
+namespace {
+
+// All missing, unexpected and mis-shaped names in one InputError.
+void check_fit(const Module& module, const TensorSource& source) {
   const std::vector<NamedTensor> parameters = module.parameters(), buffers = module.buffers();
   std::unordered_set<std::string> known;
   std::string problems;
@@ -125,11 +128,35 @@ void load_strict(const Module& module, const TensorSource& source) {
     if (!known.contains(t.name)) note(detail::concat("unexpected: ", t.name, " ", t.shape));
   RELUME_CHECK(problems.empty(), source.where(), ": does not fit this network; is it the checkpoint of another configuration?",
                problems);
+}
 
-  for (const NamedTensor& p : parameters) {
-    const Tensor value = from_stored(source.read(p.name).to(DType::f32), p.tensor.shape(), p.stored_as);
-    p.tensor.copy_from(value.to(p.tensor.device()));
-  }
+// f(value) with a parameter's value in memory order, f32 on the CPU, which is good for the call alone.
+template <class F>
+void with_value(const TensorSource& source, const std::string& name, const Shape& shape, StoredAs stored_as, F&& f) {
+  const Tensor stored = source.read(name);
+  f(from_stored(stored.to(DType::f32), shape, stored_as));
+  stored.storage()->drop_pages();
+}
+
+}  // namespace
+
+void load_strict(const Module& module, const TensorSource& source) {
+  check_fit(module, source);
+  for (const NamedTensor& p : module.parameters())
+    with_value(source, p.name, p.tensor.shape(), p.stored_as,
+               [&](const Tensor& value) { p.tensor.copy_from(value.to(p.tensor.device())); });
+}
+
+void load_lazily(const Module& module, const std::shared_ptr<const TensorSource>& source) {
+  if (module.device() != Device{}) return load_strict(module, *source);
+  check_fit(module, *source);
+  for (const NamedTensor& p : module.parameters())
+    p.tensor.storage()->set_source([source, name = p.name, shape = p.tensor.shape(), stored_as = p.stored_as](void* to) {
+      with_value(*source, name, shape, stored_as, [&](const Tensor& value) {
+        std::memcpy(to, value.contiguous().raw(), size_t(value.numel()) * sizeof(float));
+      });
+    });
+  allocator({}).trim();  // the blocks that the parameters had, which were never written
 }
 
 std::vector<NamedTensor> stored_state(const Module& module) {

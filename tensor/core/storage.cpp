@@ -1,12 +1,14 @@
 #include "tensor/core/storage.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <map>
 #include <new>
+#include <utility>
 
 #include "base/error.h"
 #include "base/machine.h"
@@ -148,7 +150,38 @@ Storage::Storage(Device device, void* pointer, int64_t bytes, std::shared_ptr<vo
     : device_(device), data_(pointer), bytes_(bytes), owner_(std::move(owner)) {}
 
 Storage::~Storage() {
-  if (!owner_) allocator(device_).release(data_, bytes_, use_);
+  if (!owner_) let_go();
+}
+
+void Storage::set_source(std::function<void(void*)> fill) {
+  RELUME_BUG(writable() && device_ == Device{}, "set_source: data of a file, of a GPU, or with a source");
+  let_go();
+  source_ = std::move(fill);
+}
+
+void* Storage::had_again() const {
+  const std::lock_guard lock(source_mutex_);
+  if (void* const at = data_.load(std::memory_order_acquire)) return at;  // another thread was faster
+  void* const at = allocator(device_).allocate(bytes_, use_);
+  try {
+    source_(at);
+  } catch (...) {
+    allocator(device_).release(at, bytes_, use_);
+    throw;
+  }
+  data_.store(at, std::memory_order_release);
+  return at;
+}
+
+void Storage::let_go() const {
+  if (void* const at = data_.exchange(nullptr)) allocator(device_).release(at, bytes_, use_);
+}
+
+void Storage::drop_pages() const {
+  if (!owner_) return;
+  const auto page = uintptr_t(sysconf(_SC_PAGESIZE)), begin = reinterpret_cast<uintptr_t>(data_.load());
+  const uintptr_t first = (begin + page - 1) / page * page, last = (begin + uintptr_t(bytes_)) / page * page;
+  if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 }  // namespace relume

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -68,10 +69,20 @@ class Storage {
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
-  void* data() const { return data_; }
+  void* data() const {
+    void* const at = data_.load(std::memory_order_acquire);
+    return at || !source_ ? at : had_again();
+  }
   int64_t bytes() const { return bytes_; }
   Device device() const { return device_; }
-  bool writable() const { return owner_ == nullptr; }
+  bool writable() const { return owner_ == nullptr && !source_; }
+
+  // Data that can be had again: `fill` writes all of it, and always the same. The memory is let go now, is there again when it
+  // is asked for, and goes as soon as a derived copy is kept in its place. Nobody else may hold a pointer to it while a copy is
+  // derived; it is read-only.
+  void set_source(std::function<void(void*)> fill);
+  // Of a mapped file: lets go of the pages that were read. They come back when they are asked for.
+  void drop_pages() const;
 
   // Counts changes in place (optimiser steps, loads). Whoever writes into existing data calls bump_version().
   uint64_t version() const { return version_.load(std::memory_order_acquire); }
@@ -79,16 +90,22 @@ class Storage {
 
   // A backend's derived copy of this data (packed weights, D1), keyed by what it was derived for. It is kept from the second
   // time on that one version of the data is asked for: the weights of a training change with every step, and keeping copies of
-  // them would cost memory for nothing. What was derived from an older version is dropped. make() runs under the storage's
-  // lock.
+  // them would cost memory for nothing. Data with a source does not change: its copy is kept at once, and the data let go. What
+  // was derived from an older version is dropped. make() runs under the storage's lock.
   template <class Make> std::shared_ptr<void> derived_if_reused(uint64_t key, Make&& make) {
     const std::lock_guard lock(derived_mutex_);
     const uint64_t now = version();
     std::erase_if(derived_, [&](const Derived& d) { return d.version != now; });
-    for (Derived& d : derived_)
-      if (d.key == key) return d.value ? d.value : d.value = make();
-    derived_.push_back({key, now, nullptr});
-    return make();
+    const auto found = std::find_if(derived_.begin(), derived_.end(), [&](const Derived& d) { return d.key == key; });
+    if (found != derived_.end() && found->value) return found->value;
+    std::shared_ptr<void> value = make();
+    const bool kept = source_ || found != derived_.end();
+    if (found == derived_.end())
+      derived_.push_back({key, now, kept ? value : nullptr});
+    else
+      found->value = value;
+    if (source_) let_go();
+    return value;
   }
 
  private:
@@ -96,11 +113,16 @@ class Storage {
     uint64_t key, version;
     std::shared_ptr<void> value;
   };
+  void* had_again() const;
+  void let_go() const;
+
   Device device_;
-  void* data_;
+  mutable std::atomic<void*> data_;
   int64_t bytes_;
   MemoryUse use_ = MemoryUse::tensor;
   std::shared_ptr<void> owner_;
+  std::function<void(void*)> source_;
+  mutable std::mutex source_mutex_;
   std::atomic<uint64_t> version_{0};
   std::mutex derived_mutex_;
   std::vector<Derived> derived_;

@@ -49,7 +49,7 @@ int64_t Tensor::rows() const {
 
 bool Tensor::is_dense() const { return pitch() == last_size(shape()) || rows() <= 1; }
 
-void* Tensor::raw() const { return static_cast<char*>(impl().storage->data()) + impl().offset * size_of(dtype()); }
+void* Tensor::raw() const { return static_cast<char*>(impl().storage->data()) + byte_offset(); }
 
 double Tensor::item() const {
   RELUME_CHECK(numel() == 1, "item: ", *this, " has ", numel(), " elements, expected one");

@@ -61,6 +61,7 @@ class Tensor {
   void copy_from(const Tensor& source) const;  // overwrites the data: same shape, dtype and device; bumps the version
 
   const std::shared_ptr<Storage>& storage() const { return impl().storage; }
+  int64_t byte_offset() const { return impl().offset * size_of(dtype()); }  // of the first element in the storage
   std::shared_ptr<GradNode>& grad_slot() const { return impl().grad; }
   bool is_sole_owner() const { return impl_.use_count() == 1 && impl_->storage.use_count() == 1; }  // no other handle or view
   bool same_storage(const Tensor& other) const { return impl_ && other.impl_ && impl().storage == other.impl().storage; }

@@ -52,7 +52,7 @@ PackedWeight::PackedWeight(const Tensor& weight, WeightUse use) {
     }
     return packed;
   };
-  const auto offset = uint64_t(static_cast<char*>(weight.raw()) - static_cast<char*>(weight.storage()->data()));
+  const auto offset = uint64_t(weight.byte_offset());  // the data itself may be gone
   held_ = weight.storage()->derived_if_reused((offset * 31 + uint64_t(out)) * 8 + uint64_t(use), make);
   matrix_ = {static_cast<Floats*>(held_.get())->data(), depth, columns};
 }

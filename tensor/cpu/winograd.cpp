@@ -117,12 +117,13 @@ class Filters {
       : flipped_(use == WeightUse::flipped), depth_(w.shape(flipped_ ? 0 : 3)), columns_(w.shape(flipped_ ? 3 : 0)) {
     const auto make = [&]() -> std::shared_ptr<void> {
       auto made = std::make_shared<Floats>(places * packed_size(depth_, columns_), MemoryUse::tensor);
+      const float* const from = w.data<float>();
       parallel_for(depth_, 8, [&](int64_t begin, int64_t end) {
-        for (int64_t k = begin; k < end; ++k) transform_row(made->data(), w, k);
+        for (int64_t k = begin; k < end; ++k) transform_row(made->data(), from, w.shape(3), k);
       });
       return made;
     };
-    const auto offset = uint64_t(static_cast<char*>(w.raw()) - static_cast<char*>(w.storage()->data()));
+    const auto offset = uint64_t(w.byte_offset());  // the data itself may be gone
     held_ = w.storage()->derived_if_reused(offset * 8 + 4 + uint64_t(use), make);
   }
   PackedMatrix at(int64_t place) const {
@@ -132,9 +133,8 @@ class Filters {
 
  private:
   // The filters from channel k to every other.
-  void transform_row(float* to, const Tensor& w, int64_t k) const {
-    const float* from = w.data<float>();
-    const int64_t in = w.shape(3), size = packed_size(depth_, columns_);
+  void transform_row(float* to, const float* from, int64_t in, int64_t k) const {
+    const int64_t size = packed_size(depth_, columns_);
     for (int64_t column = 0; column < round_up(columns_, panel_width); ++column) {
       float* line = to + (column / panel_width * depth_ + k) * panel_width + column % panel_width;
       if (column >= columns_) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+
 #include "data/checkpoint/memory_source.h"
 #include "layers/conv2d.h"
 #include "layers/init.h"
@@ -205,6 +207,44 @@ TEST(LoadStrict, ListsEveryProblemOnceAndChangesNothing) {
   EXPECT_EQ(occurrences(message, "\n"), 7) << "each name once: " << message;
   const std::vector<Tensor> after = copies(tree);
   for (size_t i = 0; i < before.size(); ++i) EXPECT_TRUE(same_bits(before[i], after[i])) << i;
+}
+
+// Counts what is read of another source.
+class CountedSource : public TensorSource {
+ public:
+  explicit CountedSource(MemorySource source) : source_(std::move(source)) {}
+  const std::vector<TensorInfo>& tensors() const override { return source_.tensors(); }
+  const TensorInfo* find(const std::string& name) const override { return source_.find(name); }
+  Tensor read(const std::string& name) const override {
+    ++reads;
+    return source_.read(name);
+  }
+  std::string where() const override { return source_.where(); }
+  mutable int reads = 0;
+
+ private:
+  MemorySource source_;
+};
+
+TEST(LoadLazily, ParametersAreReadWhenTheyAreAskedFor) {
+  const Tree from, to;
+  const auto source = std::make_shared<CountedSource>(source_of(from));
+  load_lazily(to, source);
+  EXPECT_EQ(source->reads, 0);
+  const NoGrad no_grad;
+  const Tensor x = uniform({5, 3}, 1);
+  EXPECT_TRUE(same_bits(to.fc(x), from.fc(x)));
+  EXPECT_EQ(source->reads, 1);
+  to.fc(x);
+  EXPECT_EQ(source->reads, 1) << "the packed copy serves";
+  const std::vector<NamedTensor> a = from.parameters(), b = to.parameters();
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same_bits(a[i].tensor.detach(), b[i].tensor.detach())) << a[i].name;
+}
+
+TEST(LoadLazily, WhatDoesNotFitIsSaidAtOnce) {
+  const Tree tree;
+  const auto source = std::make_shared<MemorySource>(source_of(tree, "hidden.w"));
+  EXPECT_HAS(input_error([&] { load_lazily(tree, source); }), "missing: hidden.w [5]");
 }
 
 }  // namespace

@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
+#include <memory>
 #include <sstream>
+#include <thread>
 
 #include "tensor/kernels/all.h"
 #include "tests/support/numbers.h"
@@ -114,6 +118,63 @@ TEST(Kernel, AMissingKernelSaysWhatToDo) {
   } catch (const InputError& e) {
     EXPECT_STREQ(e.what(), "slot: no kernel for cuda:0 in this build; move the tensor to the cpu");
   }
+}
+
+// Data with a source is there when it is asked for, and gone where a derived copy takes its place.
+TEST(StorageSource, DataComesBackAndMakesRoomForWhatIsDerived) {
+  const Tensor t = Tensor::zeros({1000});
+  const auto& storage = t.storage();
+  int reads = 0;
+  const int64_t before = allocator({}).bytes_in_use();
+  storage->set_source([&](void* to) {
+    ++reads;
+    std::fill_n(static_cast<float*>(to), 1000, 3.0f);
+  });
+  EXPECT_LE(allocator({}).bytes_in_use(), before - 4000);
+  EXPECT_FALSE(storage->writable());
+  EXPECT_EQ(reads, 0);
+  EXPECT_EQ(t.data<float>()[999], 3);
+  EXPECT_EQ(t.data<float>()[0], 3);
+  EXPECT_EQ(reads, 1);
+  int made = 0;
+  const auto make = [&] {
+    ++made;
+    return std::static_pointer_cast<void>(std::make_shared<float>(t.data<float>()[5]));
+  };
+  const std::shared_ptr<void> derived = storage->derived_if_reused(1, make);
+  EXPECT_EQ(storage->derived_if_reused(1, make), derived) << "kept at once";
+  EXPECT_EQ(made, 1);
+  EXPECT_LE(allocator({}).bytes_in_use(), before - 4000);
+  EXPECT_EQ(t.data<float>()[7], 3);
+  EXPECT_EQ(reads, 2);
+  EXPECT_THROW(t.copy_from(Tensor::zeros({1000})), InputError);
+}
+
+TEST(StorageSource, AFailureLeavesItAsItWas) {
+  const Tensor t = Tensor::zeros({4});
+  bool fails = true;
+  t.storage()->set_source([&](void* to) {
+    if (fails) throw InputError("damaged");
+    std::fill_n(static_cast<float*>(to), 4, 1.0f);
+  });
+  EXPECT_THROW(t.data<float>(), InputError);
+  fails = false;
+  EXPECT_EQ(t.data<float>()[3], 1);
+}
+
+TEST(StorageSource, ThreadsThatAskAtOnceGetOneCopy) {
+  const Tensor t = Tensor::zeros({100});
+  std::atomic<int> reads{0};
+  t.storage()->set_source([&](void* to) {
+    ++reads;
+    std::fill_n(static_cast<float*>(to), 100, 2.0f);
+  });
+  std::vector<std::thread> threads;
+  std::atomic<int> right{0};
+  for (int i = 0; i < 8; ++i) threads.emplace_back([&] { right += t.data<float>()[50] == 2; });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(reads, 1);
+  EXPECT_EQ(right, 8);
 }
 
 }  // namespace
