@@ -3,6 +3,7 @@
 
     python3 bench/compare_torch.py stage1 [--size 512] [--runs 9] [--threads 2] [--quick]
     python3 bench/compare_torch.py stage1 --device cuda [--precision f32|tf32|bf16]
+    python3 bench/compare_torch.py stage2 [--size 512] [--runs 9] [--threads 2] [--networks FILE]
     python3 bench/compare_torch.py degrade [--size 512] [--runs 9] [--threads 2] [--quick]
 
 stage1, the paper's SwinIR, forward and training step. Ours is the program stage1_bench of the build folder; PyTorch runs in
@@ -10,6 +11,11 @@ NCHW and channels_last, eager, and for the forward also through torch.compile wi
 and pictures, and must compute the same numbers. A forward takes a picture from the CPU and leaves its result there. With
 --device cuda both compute on the GPU, memory is what tensors take of the device's, and PyTorch's training step is compiled too.
 --precision says how they compute there; in bf16 PyTorch trains with autocast and restores with weights of that type.
+
+stage2, the networks of stage two, full size, with random weights (`relume init`; --networks names a file that is there): one
+denoising step with guidance, both texts in one batch, by U-Net and control network; the autoencoder's encoder and decoder. The
+other side is diffusers, in NCHW and channels_last, eager. Our keys and values of the texts are made once, before: as in a
+course; diffusers makes them in every step.
 
 degrade, the recipes that make training pairs, one thread each. Ours is degrade_bench; the other side is OpenCV with NumPy for
 the wide recipe and PyTorch, on batches of several sizes, for the second-order one. Both read the same pictures and draw from
@@ -41,8 +47,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 OURS = "relume"
 VALUE_TOLERANCE = {"f32": 1e-4, "tf32": 2e-3, "bf16": 2e-2}  # relative; in f32 two PyTorch layouts differ by 3e-7
-TORCH_NEEDS = {"stage1": "torch, spandrel, safetensors", "degrade": "torch, numpy, cv2, safetensors"}
-PROGRAMS = {"stage1": "stage1_bench", "degrade": "degrade_bench"}
+TORCH_NEEDS = {"stage1": "torch, spandrel, safetensors", "stage2": "torch, diffusers, safetensors", "degrade": "torch, numpy, cv2, safetensors"}
+PROGRAMS = {"stage1": "stage1_bench", "stage2": "stage2_bench", "degrade": "degrade_bench"}
 ERROR_FACTOR = 1.5  # between the mean errors of two sides' degraded pictures, over all rounds
 
 
@@ -107,7 +113,7 @@ def find_torch_python(given, needs):
         stop(f"cannot start {python}: {error.strerror}")
     except subprocess.CalledProcessError as error:
         stop(f"{python} cannot import {needs} ({error.stderr.strip().splitlines()[-1]}); make one that can with\n"
-             "  python3 -m venv torch-env && torch-env/bin/pip install torch torchvision spandrel safetensors "
+             "  python3 -m venv torch-env && torch-env/bin/pip install torch torchvision spandrel diffusers safetensors "
              "opencv-python-headless\n"
              "and name it: --python torch-env/bin/python, or RELUME_TORCH_PYTHON")
     return python
@@ -135,6 +141,34 @@ class Stage1:
         commands["PyTorch channels_last"] = self.torch + ["--layout", "channels_last"]
         if compiled:
             commands["PyTorch compiled"] = self.torch + ["--layout", "channels_last", "--compile"]
+        return {name: command + ["--mode", mode] + self._common() for name, command in commands.items()}
+
+    def start(self, name, command):
+        return Contender(name, command, self.environment, self.args.threads)
+
+
+class Stage2:
+    """How to start the contenders of one mode (unet_control_step, vae_encode, vae_decode)."""
+
+    def __init__(self, args, folder):
+        self.args, self.weights, self.inputs = args, args.networks or folder / "networks.safetensors", folder / "inputs.safetensors"
+        self.torch = [args.python, "-W", "ignore", str(HERE / "torch_stage2.py")]
+        self.environment = dict(os.environ, OMP_NUM_THREADS=str(args.threads), MKL_NUM_THREADS=str(args.threads))
+        if subprocess.run(self.torch + self._common() + ["--size", str(args.size), "--write"], env=self.environment).returncode:
+            stop("could not write the inputs both sides read")
+        init = [str(args.ours.parent / "relume"), "init", str(self.weights), "--seed", "1"]
+        environment = dict(self.environment, RELUME_SOURCE_DIR=str(HERE.parent))
+        if not args.networks and subprocess.run(init, env=environment, stdout=subprocess.DEVNULL).returncode:
+            stop("could not write the networks; build the target relume, or name a file of them with --networks")
+
+    def _common(self):
+        return ["--threads", str(self.args.threads), "--weights", str(self.weights), "--inputs", str(self.inputs)]
+
+    def commands(self, mode, compiled):
+        """name -> command line; ours first."""
+        commands = {} if self.args.torch_only else {OURS: [str(self.args.ours)]}
+        commands["PyTorch NCHW"] = self.torch + ["--layout", "nchw"]
+        commands["PyTorch channels_last"] = self.torch + ["--layout", "channels_last"]
         return {name: command + ["--mode", mode] + self._common() for name, command in commands.items()}
 
     def start(self, name, command):
@@ -302,6 +336,16 @@ def compare_stage1(args, folder):
     return result
 
 
+def compare_stage2(args, folder):
+    stage = Stage2(args, folder)
+    result = {}
+    for mode in ("unet_control_step", "vae_encode", "vae_decode"):
+        result[mode] = time_mode(stage, mode, args)
+    for mode in ("unet_control_step", "vae_encode", "vae_decode"):
+        result.update(zip([f"{mode}_memory", f"{mode}_memory_above_start", f"{mode}_memory_total"], measure_memory(stage, mode, args)))
+    return result
+
+
 def machine():
     with open("/proc/cpuinfo") as f:
         model = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), platform.machine())
@@ -327,10 +371,11 @@ def parse_arguments():
     parser.add_argument("--torch-only", action="store_true", help="PyTorch's figures alone; no ratios")
     parser.add_argument("--python", help="interpreter with PyTorch; else RELUME_TORCH_PYTHON, else the running one")
     parser.add_argument("--ours", type=Path, help="our side's program; else that of the folder build")
+    parser.add_argument("--networks", type=Path, help="stage2: a file of all networks that `relume init` wrote")
     parser.add_argument("--count", type=int, default=32, help="degrade: pictures of a round, a multiple of every batch")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16], help="degrade: PyTorch's batches")
     args = parser.parse_args()
-    args.warmup = 1 if args.work == "degrade" else 3 if args.device == "cpu" else 8  # ours captures a graph in its fifth call
+    args.warmup = 1 if args.work == "degrade" else 2 if args.work == "stage2" else 3 if args.device == "cpu" else 8  # ours captures a graph in its fifth call
     args.ours = args.ours or HERE.parent / "build" / PROGRAMS[args.work]
     if args.quick:
         args.size, args.runs, args.no_compile, args.count, args.batches = 128, 3, True, 16, [1, 4]
@@ -350,7 +395,7 @@ def main():
     args = parse_arguments()
     sys.stdout.reconfigure(line_buffering=True)  # a run takes minutes: show each table when it is there, in a file too
     print(f"{machine()}; {args.threads} threads; {load()}")
-    compare = {"stage1": compare_stage1, "degrade": compare_degrade}[args.work]
+    compare = {"stage1": compare_stage1, "stage2": compare_stage2, "degrade": compare_degrade}[args.work]
     with tempfile.TemporaryDirectory(prefix="compare_torch.") as folder:
         result = compare(args, Path(folder))
     print(f"\nafter: {load()}")

@@ -4,6 +4,7 @@
 // `run` -> {"seconds", "value"}, `memory` -> bytes, `quit`.
 #include "autograd/reduce.h"
 #include "base/version.h"
+#include "bench/measured.h"
 #include "bench/serve.h"
 #include "data/checkpoint/safetensors.h"
 #include "layers/precision.h"
@@ -16,8 +17,6 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include <chrono>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -32,50 +31,6 @@ struct Arguments {
   std::string mode = "forward", device = "cpu", precision = "f32", weights, pictures;
   int size = 512, threads = 2;
 };
-
-// VmRSS (resident now) or VmHWM (peak since the last reset) of this process.
-int64_t process_bytes(const std::string& field) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with(field + ":")) return std::stoll(line.substr(field.size() + 1)) * 1024;
-  throw Error("/proc/self/status has no line " + field);
-}
-
-// The peak of the memory that the device counts: on the CPU the whole process's, on a GPU what tensors took.
-int64_t peak_bytes(Device device) {
-  return device.kind == DeviceKind::cpu ? process_bytes("VmHWM") : allocator(device).peak_bytes();
-}
-
-void reset_peak(Device device) {
-  if (device.kind != DeviceKind::cpu) return allocator(device).reset_peak();
-  std::ofstream refs("/proc/self/clear_refs");
-  refs << 5 << std::flush;
-  if (!refs) throw Error("cannot reset the peak of resident memory in /proc/self/clear_refs");
-}
-
-int64_t bytes_of(const std::vector<NamedTensor>& tensors) {
-  int64_t bytes = 0;
-  for (const NamedTensor& t : tensors) bytes += t.tensor.numel() * size_of(t.tensor.dtype());
-  return bytes;
-}
-
-// The sum of squares about the mean: what both sides must agree on.
-double variation(const Tensor& t) {
-  const float* v = t.data<float>();
-  double sum = 0, squares = 0;
-  for (int64_t i = 0; i < t.numel(); ++i) sum += v[i];
-  const double mean = sum / double(t.numel());
-  for (int64_t i = 0; i < t.numel(); ++i) squares += (v[i] - mean) * (v[i] - mean);
-  return squares;
-}
-
-// How long f takes, what it asks of the device included: a device works in order, so a number read behind it waits for all.
-template <class F> double seconds_of(Device device, F&& f) {
-  const auto start = std::chrono::steady_clock::now();
-  f();
-  if (device.kind != DeviceKind::cpu) Tensor::zeros({1}, DType::f32, device).item();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 class Contender {
  public:

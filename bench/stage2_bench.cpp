@@ -1,0 +1,134 @@
+// Our side of compare_torch.py stage2: the networks of stage two behind the bench's line protocol (the PyTorch side is
+// torch_stage2.py).
+//
+// Standard input takes one word a line and standard output gives one JSON object a line: the facts once the networks stand,
+// `run` -> {"seconds", "value"}, `memory` -> bytes, `quit`.
+#include "base/version.h"
+#include "bench/measured.h"
+#include "bench/serve.h"
+#include "data/checkpoint/part_source.h"
+#include "data/checkpoint/safetensors.h"
+#include "models/control_net.h"
+#include "models/vae.h"
+
+#include <omp.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <string>
+
+namespace relume {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Arguments {
+  std::string mode = "unet_control_step", weights, inputs;
+  int threads = 2;
+};
+
+Tensor twice(const Tensor& x) {
+  const Tensor both = Tensor::empty(x.shape().with(0, 2 * x.shape(0)));
+  both.slice(0, x.shape(0)).copy_from(x);
+  both.slice(x.shape(0), both.shape(0)).copy_from(x);
+  return both;
+}
+
+class Contender {
+ public:
+  explicit Contender(const Arguments& a)
+      : weights_(std::make_shared<SafetensorsFile>(a.weights)), inputs_(std::make_shared<SafetensorsFile>(a.inputs)) {
+    if (a.mode == "unet_control_step") prepare_step();
+    if (a.mode == "vae_encode") prepare_encode();
+    if (a.mode == "vae_decode") prepare_decode();
+  }
+
+  Json run() const {
+    const NoGrad no_grad;
+    Tensor result;
+    const double seconds = seconds_of({}, [&] { result = work_(); });
+    return {{"seconds", seconds}, {"value", variation(result.contiguous())}};
+  }
+
+  Json memory(int64_t baseline) const {
+    return {{"peak_bytes", peak_bytes({})},
+            {"weights_bytes", weight_bytes_},
+            {"optimizer_bytes", 0},
+            {"baseline_bytes", baseline}};
+  }
+
+ private:
+  // One denoising step with guidance: both texts in one batch. Keys and values of the texts are made before, as in a course.
+  void prepare_step() {
+    unet_ = std::make_unique<UNet>(UNetConfig());
+    control_net_ = std::make_unique<ControlNet>(ControlNetConfig());
+    load(*unet_, "model.diffusion_model."), load(*control_net_, "control_model.");
+    const NoGrad no_grad;
+    const Tensor x = twice(inputs_->read("x")), hint = twice(inputs_->read("hint")), text = inputs_->read("text").clone();
+    const Tensor times = Tensor::full({2}, 500);
+    const auto of_unet = unet_->keys_and_values(text), of_control = control_net_->keys_and_values(text);
+    work_ = [=, this] {
+      const UNetControl control{.maps = (*control_net_)(x, hint, times, of_control), .strengths = {}};
+      return (*unet_)(x, times, of_unet, control);
+    };
+  }
+  void prepare_encode() {
+    load_autoencoder();
+    work_ = [this, picture = inputs_->read("picture").clone()] { return vae_->moments(picture); };
+  }
+  void prepare_decode() {
+    load_autoencoder();
+    work_ = [this, latents = inputs_->read("x").clone()] { return vae_->decode(latents); };
+  }
+  void load_autoencoder() {
+    vae_ = std::make_unique<AutoencoderKL>(AutoencoderConfig());
+    load(*vae_, "first_stage_model.");
+  }
+  // As restoring does.
+  void load(const Module& network, const std::string& prefix) {
+    load_lazily(network, std::make_shared<PartSource>(weights_, prefix));
+    network.set_trainable(false);
+    weight_bytes_ += network.parameter_count() * int64_t(sizeof(float));
+  }
+
+  std::shared_ptr<SafetensorsFile> weights_, inputs_;
+  std::unique_ptr<UNet> unet_;
+  std::unique_ptr<ControlNet> control_net_;
+  std::unique_ptr<AutoencoderKL> vae_;
+  int64_t weight_bytes_ = 0;
+  std::function<Tensor()> work_;
+};
+
+Arguments parse(CLI::App& app, int argc, char** argv) {
+  Arguments a;
+  app.add_option("--mode", a.mode)->check(CLI::IsMember({"unet_control_step", "vae_encode", "vae_decode"}));
+  app.add_option("--threads", a.threads)->check(CLI::PositiveNumber);
+  app.add_option("--weights", a.weights, "safetensors file of all networks, as `relume init` writes it")->required();
+  app.add_option("--inputs", a.inputs, "safetensors file with x, hint, text, picture")->required();
+  app.parse(argc, argv);
+  return a;
+}
+
+void serve(const Arguments& arguments) {
+  omp_set_num_threads(arguments.threads);
+  const int64_t baseline = process_bytes("VmRSS");
+  const Contender contender(arguments);
+  reset_peak({});
+  serve_lines({{"version", "relume " + version_number()}, {"threads", omp_get_max_threads()}}, [&](const std::string& word) {
+    RELUME_CHECK(word == "run" || word == "memory", "unknown word '", word, "'; expected run, memory or quit");
+    return word == "run" ? contender.run() : contender.memory(baseline);
+  });
+}
+
+}  // namespace
+}  // namespace relume
+
+int main(int argc, char** argv) {
+  using namespace relume;
+  return bench_main("stage2_bench", "The networks of stage two, timed for compare_torch.py",
+                    [&](CLI::App& app) { serve(parse(app, argc, argv)); });
+}
