@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "data/checkpoint/checkpoint.h"
 #include "data/checkpoint/part_source.h"
+#include "infer/diffusers_layout.h"
 #include "models/recognise.h"
 
 namespace relume {
@@ -56,7 +57,8 @@ std::vector<std::string> parts_left(const TensorSource& source, const std::vecto
 }  // namespace
 
 ControlLdmSource::ControlLdmSource(const ControlLdmFiles& files)
-    : prior_(open_checkpoint(files.prior).tensors),
+    : prior_(std::filesystem::is_directory(files.prior) ? open_diffusers_folder(files.prior)
+                                                        : open_checkpoint(files.prior).tensors),
       control_(files.control.empty() ? prior_ : open_checkpoint(files.control).tensors) {
   check_holds(*prior_, "U-Net", unet_prefix);
   check_holds(*prior_, "autoencoder", vae_prefix);

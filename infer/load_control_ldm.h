@@ -12,7 +12,9 @@
 namespace relume {
 
 struct ControlLdmFiles {
-  std::filesystem::path prior;    // Stable Diffusion 2.1, whole: U-Net, autoencoder and text encoder; or DiffBIR v1's full file
+  // Stable Diffusion 2.1, whole: U-Net, autoencoder and text encoder, in a file or in a folder of diffusers; or DiffBIR v1's
+  // full file.
+  std::filesystem::path prior;
   std::filesystem::path control;  // IRControlNet; empty: the other file holds it, as DiffBIR v1's does
 };
 
