@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch_stage1 import process_bytes, reset_peak
 
 CHANNELS = (320, 640, 1280, 1280)
-UNET = dict(sample_size=64, in_channels=4, block_out_channels=CHANNELS, layers_per_block=2, cross_attention_dim=1024,
-            attention_head_dim=(5, 10, 20, 20), use_linear_projection=True,
-            down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",))
+SHARED = dict(in_channels=4, block_out_channels=CHANNELS, layers_per_block=2, cross_attention_dim=1024,
+              attention_head_dim=(5, 10, 20, 20), use_linear_projection=True,
+              down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",))
 RESNET = {"in_layers.0": "norm1", "in_layers.2": "conv1", "out_layers.0": "norm2", "out_layers.3": "conv2",
           "emb_layers.1": "time_emb_proj", "skip_connection": "conv_shortcut"}
 
@@ -82,14 +82,14 @@ def renamed(weights, places, blocks):
 
 
 def make_unet(weights):
-    unet = diffusers.UNet2DConditionModel(**UNET, up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3)
+    unet = diffusers.UNet2DConditionModel(**SHARED, sample_size=64, up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3)
     unet.load_state_dict(renamed(read_part(weights, "model.diffusion_model."), unet_places(), RESNET))
     return unet
 
 
 def make_control_net(weights):
     """IRControlNet: the latent and the condition side by side go into the first convolution, which is the sum of two."""
-    control = diffusers.ControlNetModel(**UNET)
+    control = diffusers.ControlNetModel(**SHARED)
     control.controlnet_cond_embedding = torch.nn.Conv2d(4, CHANNELS[0], 3, padding=1, bias=False)
     named = renamed(read_part(weights, "control_model."), unet_places(), RESNET)
     first = named.pop("conv_in.weight")

@@ -11,6 +11,8 @@
 #include "cli/commands.h"
 #include "data/checkpoint/checkpoint.h"
 #include "data/checkpoint/checkpoint_writer.h"
+#include "infer/diffusers_layout.h"
+#include "infer/load_control_ldm.h"
 
 namespace relume {
 
@@ -18,7 +20,7 @@ namespace {
 
 struct ConvertArguments {
   std::filesystem::path from, to;
-  std::string dtype, weights = "ema";
+  std::string dtype, weights = "ema", part;
   bool overwrite = false;
 };
 
@@ -50,7 +52,9 @@ void run(const ConvertArguments& a) {
   const CheckpointFormat format = checkpoint_format(a.to);
   RELUME_CHECK(a.overwrite || !std::filesystem::exists(a.to), a.to.string(),
                ": exists already; give --overwrite to replace it");
-  Checkpoint c = open_checkpoint(a.from, {.raw_weights = a.weights == "raw"});
+  Checkpoint c =
+      is_diffusers_folder(a.from) ? open_networks(a.from) : open_checkpoint(a.from, {.raw_weights = a.weights == "raw"});
+  if (!a.part.empty()) c.tensors = part_of(c, a.part);
   for (const std::string& line : c.taken) std::cerr << "taken: " << line << std::endl;
   for (const std::string& line : c.beside) std::cerr << "left: " << line << std::endl;
   // What the readers of others expect of weights of PyTorch.
@@ -73,7 +77,9 @@ void run(const ConvertArguments& a) {
 void add_convert(CLI::App& app) {
   CLI::App* command = app.add_subcommand("convert", "Write weights in another format");
   const auto a = std::make_shared<ConvertArguments>();
-  command->add_option("from", a->from, "Weights: safetensors, PyTorch (.pth, .ckpt), HDF5, a training state")
+  command
+      ->add_option("from", a->from,
+                   "Weights: safetensors, PyTorch (.pth, .ckpt), HDF5, a training state, a folder of diffusers")
       ->required()
       ->type_name("A");
   command->add_option("to", a->to, "Its name decides about the format: .safetensors; .pth, .pt, .ckpt; .h5, .hdf5")
@@ -86,11 +92,20 @@ void add_convert(CLI::App& app) {
   command->add_option("--weights", a->weights, "Where a file holds an average (EMA) beside the raw weights, which of them")
       ->check(CLI::IsMember({"ema", "raw"}))
       ->capture_default_str();
+  std::vector<std::string> parts;
+  for (const NetworkParts& p : network_parts()) parts.emplace_back(p.name);
+  command
+      ->add_option("--part", a->part,
+                   "Of a file that holds several networks these alone: stage1; stage2, all of it; prior, without the control "
+                   "network; or one of them")
+      ->check(CLI::IsMember(parts));
   command->add_flag("--overwrite", a->overwrite, "Replace a file that exists already");
   command->footer(
       "Names and metadata are kept; dicts around the weights (state_dict, params_ema, ...) and the prefix 'module.' are taken "
       "off.\n"
       "Examples: relume convert general_swinir_v1.ckpt stage1.safetensors\n"
+      "          relume convert diffbir_v1_full.ckpt stage2.safetensors --part stage2 --dtype f16\n"
+      "          relume convert stable-diffusion-2-1-base prior.safetensors\n"
       "          relume convert out/mine/final.safetensors mine.pth --dtype f16");
   command->callback([a] { run(*a); });
 }

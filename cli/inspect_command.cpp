@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "data/checkpoint/checkpoint.h"
 #include "data/checkpoint/mapped_tensor.h"
+#include "infer/load_control_ldm.h"
 #include "infer/load_network.h"
 #include "models/recognise.h"
 
@@ -46,7 +47,7 @@ struct Inspection {
 };
 
 Inspection inspect(const std::filesystem::path& file) {
-  Inspection i{.checkpoint = open_checkpoint(file)};
+  Inspection i{.checkpoint = open_networks(file)};
   const std::vector<TensorInfo>& tensors = i.checkpoint.tensors->tensors();
   i.network = recognise_network(tensors);
   try {
@@ -166,7 +167,9 @@ void print_json(const Inspection& i, const std::filesystem::path& file, bool all
 void add_inspect(CLI::App& app) {
   CLI::App* command = app.add_subcommand("inspect", "Show what a file of weights holds and which network it fits");
   const auto a = std::make_shared<InspectArguments>();
-  command->add_option("file", a->file, "Weights: safetensors, PyTorch (.pth, .ckpt), HDF5, a training state")
+  command
+      ->add_option("file", a->file,
+                   "Weights: safetensors, PyTorch (.pth, .ckpt), HDF5, a training state, a folder of diffusers")
       ->required()
       ->type_name("FILE");
   command->add_flag("--tensors", a->tensors, "List every tensor, not the first ten");

@@ -56,9 +56,38 @@ std::vector<std::string> parts_left(const TensorSource& source, const std::vecto
 
 }  // namespace
 
+Checkpoint open_networks(const std::filesystem::path& path) {
+  if (!is_diffusers_folder(path)) return open_checkpoint(path);
+  Checkpoint folder{.tensors = open_diffusers_folder(path), .format = "a folder of diffusers"};
+  for (const TensorInfo& t : folder.tensors->tensors()) folder.file_bytes += t.shape.numel() * size_of(t.dtype);
+  return folder;
+}
+
+const std::vector<NetworkParts>& network_parts() {
+  static const std::vector<NetworkParts> parts{{"stage1", {cleaner_prefix}},
+                                               {"stage2", {unet_prefix, vae_prefix, text_prefix, control_prefix}},
+                                               {"prior", {unet_prefix, vae_prefix, text_prefix}},
+                                               {"unet", {unet_prefix}},
+                                               {"vae", {vae_prefix}},
+                                               {"text", {text_prefix}},
+                                               {"control", {control_prefix}}};
+  return parts;
+}
+
+std::shared_ptr<const TensorSource> part_of(const Checkpoint& checkpoint, const std::string& part) {
+  const auto found = std::ranges::find(network_parts(), part, &NetworkParts::name);
+  RELUME_CHECK(found != network_parts().end(), "no part is called '", part, "'");
+  const auto& prefixes = found->prefixes;
+  std::shared_ptr<const PartSource> source = prefixes.size() == 1
+                                                 ? std::make_shared<PartSource>(checkpoint.tensors, prefixes[0])
+                                                 : std::make_shared<PartSource>(checkpoint.tensors, prefixes);
+  RELUME_CHECK(!source->tensors().empty(), checkpoint.tensors->where(), ": holds no tensors of the part ", part,
+               " (names that begin with ", join(prefixes, ", "), ')', what_it_is(*checkpoint.tensors));
+  return source;
+}
+
 ControlLdmSource::ControlLdmSource(const ControlLdmFiles& files)
-    : prior_(std::filesystem::is_directory(files.prior) ? open_diffusers_folder(files.prior)
-                                                        : open_checkpoint(files.prior).tensors),
+    : prior_(open_networks(files.prior).tensors),
       control_(files.control.empty() ? prior_ : open_checkpoint(files.control).tensors) {
   check_holds(*prior_, "U-Net", unet_prefix);
   check_holds(*prior_, "autoencoder", vae_prefix);

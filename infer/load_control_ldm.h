@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "data/checkpoint/checkpoint.h"
 #include "models/clip_text.h"
 #include "models/control_ldm.h"
 
@@ -17,6 +18,19 @@ struct ControlLdmFiles {
   std::filesystem::path prior;
   std::filesystem::path control;  // IRControlNet; empty: the other file holds it, as DiffBIR v1's does
 };
+
+// A checkpoint of any format that open_checkpoint() reads, or a folder of diffusers as if it were the original file.
+Checkpoint open_networks(const std::filesystem::path& file_or_folder);
+
+// The networks that a published file may hold side by side, by the names that `relume convert --part` has for them.
+struct NetworkParts {
+  const char* name;                   // "unet"
+  std::vector<std::string> prefixes;  // of the names of their tensors
+};
+const std::vector<NetworkParts>& network_parts();
+// A part of a checkpoint: one network under its own names, several under those of the file. InputError when it holds none of
+// it, or no part has this name.
+std::shared_ptr<const TensorSource> part_of(const Checkpoint& checkpoint, const std::string& part);
 
 // The files of stage two, open as long as this or a network lives. On the CPU networks read their parameters when these are
 // needed (load_lazily()).

@@ -92,5 +92,32 @@ TEST_F(StageTwoCommand, InitWritesNetworksThatRestore) {
   EXPECT_EQ(restored.code, 0) << restored.err;
 }
 
+TEST_F(StageTwoCommand, ConvertTakesPartsOut) {
+  const std::string whole = folder_ / "published/random.safetensors";
+  const auto part = [&](const std::string& name) {
+    const std::string to = folder_ / (name + ".safetensors");
+    const Ended e = run({"convert", whole, to, "--part", name});
+    EXPECT_EQ(e.code, 0) << e.err;
+    return run({"inspect", to}).out;
+  };
+  EXPECT_HAS(part("stage1"), "network:   SwinIR, whole");
+  EXPECT_HAS(part("control"), "network:   IRControlNet");
+  EXPECT_HAS(part("unet"), "network:   UNet of Stable Diffusion");
+  EXPECT_HAS(part("prior"), "network:   Stable Diffusion");
+  const std::string prior = folder_ / "prior.safetensors", control = folder_ / "control.safetensors",
+                    stage1 = folder_ / "stage1.safetensors";
+  const Ended again = run({"convert", prior, folder_ / "none.safetensors", "--part", "control"});
+  EXPECT_EQ(again.code, 2);
+  EXPECT_HAS(again.err, "holds no tensors of the part control");
+  const auto restored = [&](const std::string& out, std::vector<std::string> files) {
+    files.insert(files.end(), {"--preset", folder_ / "small.yaml", "--short-edge", "64"});
+    const Ended e = restore(out, files);
+    EXPECT_EQ(e.code, 0) << e.err;
+    return read_file(folder_ / out);
+  };
+  EXPECT_EQ(restored("parts.png", {"--prior", prior, "--control", control, "--checkpoint", stage1}),
+            restored("whole.png", {"--prior", whole, "--control", "none"}));
+}
+
 }  // namespace
 }  // namespace relume::test
