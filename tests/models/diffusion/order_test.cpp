@@ -3,9 +3,14 @@
 // published (linear_combination.h).
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+
 #include <cmath>
+#include <cstdlib>
 #include <numeric>
 
+#include "base/files.h"
+#include "base/text.h"
 #include "models/diffusion/ddim.h"
 #include "models/diffusion/dpm_solver.h"
 #include "models/diffusion/edm.h"
@@ -80,21 +85,12 @@ struct EdmCase {
   int order;
   int lms_order = 1;
 };
+const std::vector<EdmCase> edm_cases{EdmCase{"euler", 1}, {"euler_a", 1},     {"heun", 2},      {"dpm_2", 2},
+                                     {"dpm_2_a", 2},      {"lms", 1, 1},      {"lms", 2, 2},    {"lms", 3, 3},
+                                     {"lms", 4, 4},       {"dpm++_2s_a", 2},  {"dpm++_sde", 2}, {"dpm++_2m", 2},
+                                     {"dpm++_2m_sde", 2}, {"dpm++_3m_sde", 2}};
 TEST(EdmOrder, IsReachedWithoutNoise) {
-  for (const EdmCase& c : {EdmCase{"euler", 1},
-                           {"euler_a", 1},
-                           {"heun", 2},
-                           {"dpm_2", 2},
-                           {"dpm_2_a", 2},
-                           {"lms", 1, 1},
-                           {"lms", 2, 2},
-                           {"lms", 3, 3},
-                           {"lms", 4, 4},
-                           {"dpm++_2s_a", 2},
-                           {"dpm++_sde", 2},
-                           {"dpm++_2m", 2},
-                           {"dpm++_2m_sde", 2},
-                           {"dpm++_3m_sde", 2}}) {
+  for (const EdmCase& c : edm_cases) {
     const EdmOptions options{.solver = edm_solver_named(c.solver), .eta = 0, .order = c.lms_order};
     const double coarse = edm_error(options, 80), fine = edm_error(options, 160);
     EXPECT_NEAR(order_between(coarse, fine, 2), c.order, 0.3)
@@ -134,19 +130,11 @@ struct DpmCase {
   const char* solver;
   int order;
 };
+const std::vector<DpmCase> dpm_cases{DpmCase{"dpm++_m1", 1}, {"dpm++_m2", 2}, {"dpm++_m3", 2}, {"dpm++_s1", 1},
+                                     {"dpm++_s2", 2},        {"dpm++_s3", 3}, {"dpm_m1", 1},   {"dpm_m2", 2},
+                                     {"dpm_m3", 2},          {"dpm_s1", 1},   {"dpm_s2", 2},   {"dpm_s3", 3}};
 TEST(DpmOrder, IsReached) {
-  for (const DpmCase& c : {DpmCase{"dpm++_m1", 1},
-                           {"dpm++_m2", 2},
-                           {"dpm++_m3", 2},
-                           {"dpm++_s1", 1},
-                           {"dpm++_s2", 2},
-                           {"dpm++_s3", 3},
-                           {"dpm_m1", 1},
-                           {"dpm_m2", 2},
-                           {"dpm_m3", 2},
-                           {"dpm_s1", 1},
-                           {"dpm_s2", 2},
-                           {"dpm_s3", 3}}) {
+  for (const DpmCase& c : dpm_cases) {
     // These numbers of calls end courses of single steps of order 3 with one of order 2, which keeps the order of the whole.
     const double coarse = dpm_error(dpm_options(c.solver), 191), fine = dpm_error(dpm_options(c.solver), 383);
     EXPECT_NEAR(order_between(coarse, fine, 383.0 / 191), c.order, 0.25) << c.solver << ": " << coarse << ", " << fine;
@@ -193,6 +181,61 @@ double spaced_variance_error(int64_t steps) {
 }
 TEST(SpacedNoise, LeavesTheRightVariance) {
   EXPECT_GT(order_between(spaced_variance_error(100), spaced_variance_error(200), 2), 0.75);
+}
+
+// ---- The table behind the plot of the documentation ----
+
+constexpr int64_t table_steps[] = {11, 23, 47, 95, 191, 383};
+
+struct TableRow {
+  std::string sampler;
+  int order;
+  std::vector<double> errors;  // after table_steps
+};
+std::vector<TableRow> order_table() {
+  std::vector<TableRow> rows;
+  const auto add = [&](const std::string& sampler, int order, auto&& error) {
+    rows.push_back({sampler, order, {}});
+    for (const int64_t steps : table_steps) rows.back().errors.push_back(error(steps));
+  };
+  for (const EdmCase& c : edm_cases) {
+    const EdmOptions options{.solver = edm_solver_named(c.solver), .eta = 0, .order = c.lms_order};
+    const std::string order = std::string(c.solver) == "lms" ? " " + std::to_string(c.lms_order) : "";
+    add(std::string("edm_") + c.solver + order, c.order, [&](int64_t steps) { return edm_error(options, steps); });
+  }
+  for (const DpmCase& c : dpm_cases)
+    add(c.solver, c.order, [&](int64_t steps) { return dpm_error(dpm_options(c.solver), steps); });
+  add("ddim", 1, ddim_error);
+  return rows;
+}
+
+std::string as_csv(const std::vector<TableRow>& rows) {
+  std::string csv = "sampler,order";
+  for (const int64_t steps : table_steps) csv += "," + std::to_string(steps);
+  for (const TableRow& row : rows) {
+    csv += "\n" + row.sampler + "," + std::to_string(row.order);
+    for (const double error : row.errors) csv += fmt::format(",{:.4e}", error);
+  }
+  return csv + "\n";
+}
+
+// docs/sampler_orders.csv holds what the samplers do now. RELUME_WRITE_ORDERS=1 writes it; bench/plot_sampler_orders.py draws
+// it.
+TEST(SamplerOrders, TheDocumentationShowsThem) {
+  const std::filesystem::path file = source_folder() / "docs/sampler_orders.csv";
+  const std::vector<TableRow> rows = order_table();
+  if (std::getenv("RELUME_WRITE_ORDERS")) write_file_atomically(file, as_csv(rows));
+  const std::vector<std::string> lines = split(read_file(file), '\n');
+  ASSERT_GE(lines.size(), rows.size() + 1);
+  EXPECT_EQ(lines[0], split(as_csv({}), '\n')[0]);
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const std::vector<std::string> fields = split(lines[r + 1], ',');
+    ASSERT_EQ(fields.size(), 2 + rows[r].errors.size());
+    EXPECT_EQ(fields[0], rows[r].sampler);
+    EXPECT_EQ(fields[1], std::to_string(rows[r].order));
+    for (size_t i = 0; i < rows[r].errors.size(); ++i)
+      EXPECT_NEAR(std::stod(fields[i + 2]) / rows[r].errors[i], 1, 0.01) << rows[r].sampler << " " << table_steps[i];
+  }
 }
 
 }  // namespace
