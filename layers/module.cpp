@@ -75,16 +75,29 @@ Shape stored_shape(const Shape& shape, StoredAs stored_as) {
 }
 
 namespace {
-// [a, b, c] to [a, c, b] for 4-byte elements: [O, taps, I] and [O, I, taps].
+// [a, b, c] to [a, c, b], as numbers of one size that nothing is computed with. The longer of the two axes goes innermost.
+template <class T> void swap_axes(const T* from, T* to, int64_t a, int64_t b, int64_t c) {
+  for (int64_t i = 0; i < a; ++i, from += b * c, to += b * c) {
+    if (b > c) {
+      for (int64_t k = 0; k < c; ++k)
+        for (int64_t j = 0; j < b; ++j) to[k * b + j] = from[j * c + k];
+    } else {
+      for (int64_t j = 0; j < b; ++j)
+        for (int64_t k = 0; k < c; ++k) to[k * b + j] = from[j * c + k];
+    }
+  }
+}
+
+// The same of tensors: [O, taps, I] and [O, I, taps].
 Tensor swapped(const Tensor& t, int64_t a, int64_t b, int64_t c, const Shape& shape) {
   Tensor out = Tensor::empty(shape, t.dtype());
-  const auto* from = static_cast<const char*>(t.raw());
-  auto* to = static_cast<char*>(out.raw());
-  const int64_t size = size_of(t.dtype());
-  for (int64_t i = 0; i < a; ++i)
-    for (int64_t j = 0; j < b; ++j)
-      for (int64_t k = 0; k < c; ++k)
-        std::memcpy(to + ((i * c + k) * b + j) * size, from + ((i * b + j) * c + k) * size, size_t(size));
+  const auto swap = [&]<class T>(T) { swap_axes(static_cast<const T*>(t.raw()), static_cast<T*>(out.raw()), a, b, c); };
+  switch (size_of(t.dtype())) {
+    case 1: swap(uint8_t()); break;
+    case 2: swap(uint16_t()); break;
+    case 4: swap(uint32_t()); break;
+    default: swap(uint64_t()); break;
+  }
   return out;
 }
 }  // namespace
