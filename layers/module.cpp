@@ -1,8 +1,10 @@
 #include "layers/module.h"
 
 #include <algorithm>
-#include <cstring>
 #include <unordered_set>
+
+#include "base/machine.h"
+#include "base/workers.h"
 
 namespace relume {
 
@@ -88,10 +90,22 @@ template <class T> void swap_axes(const T* from, T* to, int64_t a, int64_t b, in
   }
 }
 
-// The same of tensors: [O, taps, I] and [O, I, taps].
+// The same of tensors: [O, taps, I] and [O, I, taps]. Large networks are converted while somebody waits for their first result.
 Tensor swapped(const Tensor& t, int64_t a, int64_t b, int64_t c, const Shape& shape) {
+  constexpr int64_t numbers_together = int64_t(1) << 18;
   Tensor out = Tensor::empty(shape, t.dtype());
-  const auto swap = [&]<class T>(T) { swap_axes(static_cast<const T*>(t.raw()), static_cast<T*>(out.raw()), a, b, c); };
+  const int64_t rows = std::max<int64_t>(1, numbers_together / std::max<int64_t>(1, b * c));
+  const auto swap = [&]<class T>(T) {
+    const T* const from = static_cast<const T*>(t.raw());
+    T* const to = static_cast<T*>(out.raw());
+    const auto part = [&](int64_t i) {
+      const int64_t begin = i * rows, end = std::min(a, begin + rows);
+      swap_axes(from + begin * b * c, to + begin * b * c, end - begin, b, c);
+    };
+    const int64_t parts = (a + rows - 1) / rows;
+    if (parts <= 1) return swap_axes(from, to, a, b, c);
+    for_each_on_threads(parts, processors().usable(), part);
+  };
   switch (size_of(t.dtype())) {
     case 1: swap(uint8_t()); break;
     case 2: swap(uint16_t()); break;
@@ -143,30 +157,32 @@ void check_fit(const Module& module, const TensorSource& source) {
                problems);
 }
 
-// f(value) with a parameter's value in memory order, f32 on the CPU, which is good for the call alone.
-template <class F>
-void with_value(const TensorSource& source, const std::string& name, const Shape& shape, StoredAs stored_as, F&& f) {
-  const Tensor stored = source.read(name);
-  f(from_stored(stored.to(DType::f32), shape, stored_as));
-  stored.storage()->drop_pages();
+// A parameter's value in memory order, f32 on the CPU: a view of the file where that holds the very numbers.
+Tensor value_of(const Tensor& stored, const Shape& shape, StoredAs stored_as) {
+  return from_stored(stored.to(DType::f32), shape, stored_as);
 }
 
 }  // namespace
 
 void load_strict(const Module& module, const TensorSource& source) {
   check_fit(module, source);
-  for (const NamedTensor& p : module.parameters())
-    with_value(source, p.name, p.tensor.shape(), p.stored_as,
-               [&](const Tensor& value) { p.tensor.copy_from(value.to(p.tensor.device())); });
+  for (const NamedTensor& p : module.parameters()) {
+    const Tensor stored = source.read(p.name);
+    p.tensor.copy_from(value_of(stored, p.tensor.shape(), p.stored_as).to(p.tensor.device()));
+    stored.storage()->drop_pages();
+  }
 }
 
 void load_lazily(const Module& module, const std::shared_ptr<const TensorSource>& source) {
   if (module.device() != Device{}) return load_strict(module, *source);
   check_fit(module, *source);
   for (const NamedTensor& p : module.parameters())
-    p.tensor.storage()->set_source([source, name = p.name, shape = p.tensor.shape(), stored_as = p.stored_as](void* to) {
-      with_value(*source, name, shape, stored_as, [&](const Tensor& value) {
-        std::memcpy(to, value.contiguous().raw(), size_t(value.numel()) * sizeof(float));
+    p.tensor.storage()->set_source([source, name = p.name, shape = p.tensor.shape(), stored_as = p.stored_as] {
+      const Tensor stored = source->read(name), value = value_of(stored, shape, stored_as);
+      const bool view = value.same_storage(stored);
+      if (!view) stored.storage()->drop_pages();
+      return std::shared_ptr<void>(value.raw(), [value, view](void*) {
+        if (view) value.storage()->drop_pages();
       });
     });
   allocator({}).trim();  // the blocks that the parameters had, which were never written

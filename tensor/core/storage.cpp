@@ -20,7 +20,8 @@ namespace {
 
 // Caching pool for the CPU. Freed blocks are kept and handed out again to requests they fit within an eighth, because a network
 // asks for the same sizes at every step and fresh pages cost a fault each. What is held may exceed the peak of what was in use
-// by an eighth; beyond that the blocks longest unused are given back, so that resident memory follows the live peak.
+// by an eighth; beyond that the blocks longest unused are given back, so that resident memory follows the live peak. What is
+// kept as long as its network does not count for that eighth: of a large network it is more than all that is computed.
 class CpuAllocator final : public Allocator {
  public:
   void* allocate(int64_t bytes, MemoryUse use) override {
@@ -28,13 +29,13 @@ class CpuAllocator final : public Allocator {
     const std::lock_guard lock(mutex_);
     void* pointer = take_cached(size);
     if (!pointer) {
-      make_room(size);
+      make_room(size, use);
       pointer = obtain(size);
       if (!pointer) fail_out_of_memory(size);
       owned_[pointer] = size;
     }
     counts_.add(owned_[pointer], use);
-    highest_ = std::max(highest_, counts_.in_use());
+    highest_ = std::max(highest_, computed());
     return pointer;
   }
 
@@ -97,8 +98,11 @@ class CpuAllocator final : public Allocator {
     free_.erase(found);
     return pointer;
   }
-  void make_room(int64_t size) {
-    const int64_t limit = most_held(std::max(highest_, counts_.in_use() + size));
+  int64_t computed() const { return counts_.in_use() - counts_.in_use(MemoryUse::kept); }
+  void make_room(int64_t size, MemoryUse use) {
+    const bool kept = use == MemoryUse::kept;
+    const int64_t limit = counts_.in_use(MemoryUse::kept) + (kept ? size : 0) +
+                          most_held(std::max(highest_, computed() + (kept ? 0 : size)));
     while (!free_.empty() && counts_.in_use() + cached_ + size > limit)
       drop(std::ranges::min_element(free_, {}, [](const auto& block) { return block.second.when; }));
   }
@@ -118,7 +122,7 @@ class CpuAllocator final : public Allocator {
   std::map<void*, int64_t> owned_;  // every block we hold, with its size
   FreeBlocks free_;
   MemoryCounts counts_;
-  int64_t cached_ = 0, highest_ = 0;
+  int64_t cached_ = 0, highest_ = 0;  // highest: of what is computed
   uint64_t releases_ = 0;
 };
 
@@ -150,30 +154,30 @@ Storage::Storage(Device device, void* pointer, int64_t bytes, std::shared_ptr<vo
     : device_(device), data_(pointer), bytes_(bytes), owner_(std::move(owner)) {}
 
 Storage::~Storage() {
-  if (!owner_) let_go();
+  if (!owner_ && !source_) release();
 }
 
-void Storage::set_source(std::function<void(void*)> fill) {
+void Storage::set_source(Source source) {
   RELUME_BUG(writable() && device_ == Device{}, "set_source: data of a file, of a GPU, or with a source");
-  let_go();
-  source_ = std::move(fill);
+  release();
+  source_ = std::move(source);
 }
 
 void* Storage::had_again() const {
   const std::lock_guard lock(source_mutex_);
   if (void* const at = data_.load(std::memory_order_acquire)) return at;  // another thread was faster
-  void* const at = allocator(device_).allocate(bytes_, use_);
-  try {
-    source_(at);
-  } catch (...) {
-    allocator(device_).release(at, bytes_, use_);
-    throw;
-  }
-  data_.store(at, std::memory_order_release);
-  return at;
+  given_ = source_();
+  data_.store(given_.get(), std::memory_order_release);
+  return given_.get();
 }
 
 void Storage::let_go() const {
+  const std::lock_guard lock(source_mutex_);
+  data_.store(nullptr, std::memory_order_release);
+  given_.reset();
+}
+
+void Storage::release() const {
   if (void* const at = data_.exchange(nullptr)) allocator(device_).release(at, bytes_, use_);
 }
 

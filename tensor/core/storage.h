@@ -13,9 +13,10 @@
 
 namespace relume {
 
-// What memory is for. Tensors grow with what is computed; a kernel's scratch goes when it returns, and hardly grows.
-enum class MemoryUse : uint8_t { tensor, scratch };
-inline constexpr int memory_uses = 2;
+// What memory is for. Tensors grow with what is computed; a kernel's scratch goes when it returns, and hardly grows; what is
+// kept (packed weights) stays as long as its network.
+enum class MemoryUse : uint8_t { tensor, scratch, kept };
+inline constexpr int memory_uses = 3;
 
 // What an allocator has given out; the allocator guards it.
 class MemoryCounts {
@@ -30,6 +31,7 @@ class MemoryCounts {
     for (Count& c : by_use_) c.peak = c.now;
   }
   int64_t in_use() const { return total_.now; }
+  int64_t in_use(MemoryUse use) const { return by_use_[int(use)].now; }
   int64_t peak() const { return total_.peak; }
   int64_t peak(MemoryUse use) const { return by_use_[int(use)].peak; }
 
@@ -77,10 +79,11 @@ class Storage {
   Device device() const { return device_; }
   bool writable() const { return owner_ == nullptr && !source_; }
 
-  // Data that can be had again: `fill` writes all of it, and always the same. The memory is let go now, is there again when it
-  // is asked for, and goes as soon as a derived copy is kept in its place. Nobody else may hold a pointer to it while a copy is
-  // derived; it is read-only.
-  void set_source(std::function<void(void*)> fill);
+  // Data that can be had again: `source` gives all of it, and always the same. The memory is let go now; the source is asked
+  // when data is wanted, and what it gave is let go as soon as a derived copy is kept in its place. Nobody else may hold a
+  // pointer to it while a copy is derived; it is read-only.
+  using Source = std::function<std::shared_ptr<void>()>;
+  void set_source(Source source);
   // Of a mapped file: lets go of the pages that were read. They come back when they are asked for.
   void drop_pages() const;
 
@@ -91,15 +94,16 @@ class Storage {
   // A backend's derived copy of this data (packed weights, D1), keyed by what it was derived for. It is kept from the second
   // time on that one version of the data is asked for: the weights of a training change with every step, and keeping copies of
   // them would cost memory for nothing. Data with a source does not change: its copy is kept at once, and the data let go. What
-  // was derived from an older version is dropped. make() runs under the storage's lock.
+  // was derived from an older version is dropped. make(use), which says what the copy's memory is for, runs under the storage's
+  // lock.
   template <class Make> std::shared_ptr<void> derived_if_reused(uint64_t key, Make&& make) {
     const std::lock_guard lock(derived_mutex_);
     const uint64_t now = version();
     std::erase_if(derived_, [&](const Derived& d) { return d.version != now; });
     const auto found = std::find_if(derived_.begin(), derived_.end(), [&](const Derived& d) { return d.key == key; });
     if (found != derived_.end() && found->value) return found->value;
-    std::shared_ptr<void> value = make();
     const bool kept = source_ || found != derived_.end();
+    std::shared_ptr<void> value = make(kept ? MemoryUse::kept : MemoryUse::tensor);
     if (found == derived_.end())
       derived_.push_back({key, now, kept ? value : nullptr});
     else
@@ -115,14 +119,16 @@ class Storage {
   };
   void* had_again() const;
   void let_go() const;
+  void release() const;
 
   Device device_;
   mutable std::atomic<void*> data_;
   int64_t bytes_;
   MemoryUse use_ = MemoryUse::tensor;
   std::shared_ptr<void> owner_;
-  std::function<void(void*)> source_;
+  Source source_;
   mutable std::mutex source_mutex_;
+  mutable std::shared_ptr<void> given_;  // by the source
   std::atomic<uint64_t> version_{0};
   std::mutex derived_mutex_;
   std::vector<Derived> derived_;

@@ -39,6 +39,13 @@ constexpr double filter[6][3] = {{1. / 4, 0, 0},
                                  {1. / 24, -1. / 12, 1. / 6},
                                  {0, 0, 1}};  // G
 
+// g (3) to G g (6).
+inline void transform_filter(const Vec (&g)[3], Vec (&u)[6]) {
+  const Vec outer = (g[0] + g[2]) * float(-1. / 6), inner = g[1] * float(-1. / 6);
+  const Vec far = g[0] * float(1. / 24) + g[2] * float(1. / 6), near = g[1] * float(1. / 12);
+  u[0] = g[0] * 0.25f, u[1] = outer + inner, u[2] = outer - inner, u[3] = far + near, u[4] = far - near, u[5] = g[2];
+}
+
 // Calls f(offset) for vectors that cover n >= lanes floats; the last overlaps the one before it.
 template <class F> inline void for_each_vector(int64_t n, F&& f) {
   for (int64_t j = 0; j + lanes <= n; j += lanes) f(j);
@@ -110,51 +117,47 @@ void transform_block(const Transformed& out, const Taps& taps, const Tiles& tile
     transform_tile(out, tile - begin, source_pixels(taps, tiles.place(tile), zeros), taps.c);
 }
 
-// [places] packed matrices: G g G^T of every pair of channels. Kept as the packed weights of gemm.h are.
+// G g G^T of a block of output channels, [places] matrices of panels, made of the packed weights where they are needed: those
+// of a whole network would take four times its weights' memory, and reading them from there longer than making them anew. A
+// cache line lies between the places, as with Transformed.
 class Filters {
  public:
-  Filters(const Tensor& w, WeightUse use)
-      : flipped_(use == WeightUse::flipped), depth_(w.shape(flipped_ ? 0 : 3)), columns_(w.shape(flipped_ ? 3 : 0)) {
-    const auto make = [&]() -> std::shared_ptr<void> {
-      auto made = std::make_shared<Floats>(places * packed_size(depth_, columns_), MemoryUse::tensor);
-      const float* const from = w.data<float>();
-      parallel_for(depth_, 8, [&](int64_t begin, int64_t end) {
-        for (int64_t k = begin; k < end; ++k) transform_row(made->data(), from, w.shape(3), k);
-      });
-      return made;
-    };
-    const auto offset = uint64_t(w.byte_offset());  // the data itself may be gone
-    held_ = w.storage()->derived_if_reused(offset * 8 + 4 + uint64_t(use), make);
+  Filters(int64_t depth, int64_t columns)
+      : depth_(depth), place_step_(depth * round_up(columns, panel_width) + 16), data_(places * place_step_) {}
+
+  // For the channels `first` .. of a block, packed with depth (taps, depth); first is a multiple of panel_width.
+  void make(const PackedMatrix& weight, int64_t first, int64_t columns) {
+    const int64_t panel_size = weight.depth * panel_width;
+    for (int64_t panel = 0; panel * panel_width < columns; ++panel)
+      for (int64_t k = 0; k < depth_; ++k) {
+        const float* const from = weight.data + (first / panel_width + panel) * panel_size + k * panel_width;
+        float* const to = data_.data() + (panel * depth_ + k) * panel_width;
+        transform(to, from), transform(to + lanes, from + lanes);
+      }
   }
-  PackedMatrix at(int64_t place) const {
-    return {static_cast<Floats*>(held_.get())->data() + place * packed_size(depth_, columns_), depth_, columns_};
-  }
-  int64_t columns() const { return columns_; }
+  RightFactor at(int64_t place) const { return {data_.data() + place * place_step_, panel_width, depth_ * panel_width}; }
 
  private:
-  // The filters from channel k to every other.
-  void transform_row(float* to, const float* from, int64_t in, int64_t k) const {
-    const int64_t size = packed_size(depth_, columns_);
-    for (int64_t column = 0; column < round_up(columns_, panel_width); ++column) {
-      float* line = to + (column / panel_width * depth_ + k) * panel_width + column % panel_width;
-      if (column >= columns_) {
-        for (int64_t place = 0; place < places; ++place) line[place * size] = 0;
-        continue;
-      }
-      double g[3][3], half[6][3];
-      for (int a = 0; a < 3; ++a)
-        for (int b = 0; b < 3; ++b)
-          g[a][b] = flipped_ ? from[(k * 9 + (2 - a) * 3 + 2 - b) * in + column] : from[(column * 9 + a * 3 + b) * in + k];
-      for (int i = 0; i < 6; ++i)
-        for (int b = 0; b < 3; ++b) half[i][b] = filter[i][0] * g[0][b] + filter[i][1] * g[1][b] + filter[i][2] * g[2][b];
-      for (int i = 0; i < 6; ++i)
-        for (int j = 0; j < 6; ++j)
-          line[(i * 6 + j) * size] = float(half[i][0] * filter[j][0] + half[i][1] * filter[j][1] + half[i][2] * filter[j][2]);
+  void transform(float* to, const float* from) const {
+    const int64_t tap_step = depth_ * panel_width;
+    Vec half[6][3];
+    for (int b = 0; b < 3; ++b) {
+      Vec g[3], u[6];
+#pragma GCC unroll 3
+      for (int a = 0; a < 3; ++a) g[a] = load(from + (a * 3 + b) * tap_step);
+      transform_filter(g, u);
+#pragma GCC unroll 6
+      for (int i = 0; i < 6; ++i) half[i][b] = u[i];
+    }
+    for (int i = 0; i < 6; ++i) {
+      Vec u[6];
+      transform_filter(half[i], u);
+#pragma GCC unroll 6
+      for (int j = 0; j < 6; ++j) store(to + (i * 6 + j) * place_step_, u[j]);
     }
   }
-  bool flipped_;
-  int64_t depth_, columns_;
-  std::shared_ptr<void> held_;
+  int64_t depth_, place_step_;
+  Floats data_;
 };
 
 // The 4 x 4 results of a tile for the channels j .. of a vector.
@@ -189,12 +192,17 @@ struct Map {
   int64_t pitch, height, width, channels;
 };
 
+// The channels of a result that are worked on together.
+struct Channels {
+  int64_t begin, end;
+};
+
 void finish_tile(const Map& y, const Map& residual, const Transformed& products, int64_t tile, const Tiles::Place& p,
-                 const float* bias, float slope) {
+                 const Channels& channels, const float* bias, float slope) {
   const int64_t height = std::min<int64_t>(4, y.height - p.top), width = std::min<int64_t>(4, y.width - p.left);
-  for (int64_t j = 0; j < y.channels; j += lanes) {
+  for (int64_t j = channels.begin; j < channels.end; j += lanes) {
     Vec out[4][4];
-    results(products, tile, j, out);
+    results(products, tile, j - channels.begin, out);
     const Vec add = load(bias + j);
     const int64_t count = y.channels - j;
     for (int64_t r = 0; r < height; ++r) {
@@ -211,11 +219,12 @@ void finish_tile(const Map& y, const Map& residual, const Transformed& products,
 }
 
 // Sums of 2 x 2 results, to the 2 x 2 pixels of dx that the tile covers.
-void finish_tile_halved(const Map& dx, const Transformed& products, int64_t tile, const Tiles::Place& p) {
+void finish_tile_halved(const Map& dx, const Transformed& products, int64_t tile, const Tiles::Place& p,
+                        const Channels& channels) {
   const int64_t top = p.top / 2, left = p.left / 2;
-  for (int64_t j = 0; j < dx.channels; j += lanes) {
+  for (int64_t j = channels.begin; j < channels.end; j += lanes) {
     Vec out[4][4];
-    results(products, tile, j, out);
+    results(products, tile, j - channels.begin, out);
     for (int64_t r = 0; r < 2 && top + r < dx.height; ++r)
       for (int64_t c = 0; c < 2 && left + c < dx.width; ++c) {
         const Vec v = (out[2 * r][2 * c] + out[2 * r][2 * c + 1]) + (out[2 * r + 1][2 * c] + out[2 * r + 1][2 * c + 1]);
@@ -224,17 +233,35 @@ void finish_tile_halved(const Map& dx, const Transformed& products, int64_t tile
   }
 }
 
-// Transforms, multiplies and calls finish(products, tile within the block, place) for every tile.
-template <class Finish> void run(const Taps& taps, const Filters& filters, Finish&& finish) {
-  constexpr int64_t block = 48;
+// Tiles of a block: as many as share the making of filters well, few enough that their transformed pixels stay in the last
+// cache, and no fewer blocks than threads. Results do not depend on it.
+int64_t tiles_together(int64_t tiles, int64_t channels) {
+  constexpr int64_t least = 48, most = 192, most_bytes = int64_t(12) << 20;
+  const int64_t fitting = most_bytes / (places * channels * int64_t(sizeof(float)));
+  const int64_t threads = omp_get_max_threads(), wanted = std::clamp(fitting, least, most);
+  const int64_t blocks = round_up((tiles + wanted - 1) / wanted, threads);
+  return std::max(least, round_up((tiles + blocks - 1) / blocks, tile_rows));
+}
+
+// Transforms, multiplies and calls finish(products, tile within the block, place, channels) for every tile and each block of
+// output channels.
+template <class Finish> void run(const Taps& taps, const PackedWeight& weight, Finish&& finish) {
+  constexpr int64_t channels_together = 64;
   const Tiles tiles(taps.n, taps.rows, taps.columns);
+  const int64_t block = tiles_together(tiles.count, taps.c), columns = weight.matrix().columns;
   const std::vector<float> zeros(static_cast<size_t>(taps.c));
   parallel_for(tiles.count, block, [&](int64_t begin, int64_t end) {
-    const Transformed pixels(block, taps.c), products(block, filters.columns());
+    const Transformed pixels(end - begin, taps.c), products(end - begin, std::min(columns, channels_together));
+    Filters filters(taps.c, std::min(columns, channels_together));
     transform_block(pixels, taps, tiles, begin, end, zeros.data());
-    for (int64_t place = 0; place < places; ++place)
-      multiply(products.at(place, 0), products.pitch, end - begin, pixels.rows(place), filters.at(place));
-    for (int64_t tile = begin; tile < end; ++tile) finish(products, tile - begin, tiles.place(tile));
+    for (int64_t first = 0; first < columns; first += channels_together) {
+      const Channels channels{first, std::min(columns, first + channels_together)};
+      const int64_t count = channels.end - first;
+      filters.make(weight.matrix(), first, count);
+      for (int64_t place = 0; place < places; ++place)
+        multiply(products.at(place, 0), products.pitch, end - begin, count, taps.c, pixels.rows(place), filters.at(place));
+      for (int64_t tile = begin; tile < end; ++tile) finish(products, tile - begin, tiles.place(tile), channels);
+    }
   });
 }
 
@@ -246,20 +273,21 @@ bool fits(const Taps& t, bool kink) {
 }
 
 void forward(const Tensor& y, const Taps& taps, const Tensor& w, WeightUse use, const ConvFinish& f) {
-  const Filters filters(w, use);
   std::vector<float> bias(size_t(round_up(y.shape(3), lanes)));
   if (f.bias) std::copy_n(f.bias, y.shape(3), bias.begin());
   const Map to(y), residual(f.residual);
-  run(taps, filters, [&](const Transformed& products, int64_t tile, const Tiles::Place& place) {
-    finish_tile(to, residual, products, tile, place, bias.data(), f.leaky ? f.slope : 1);
-  });
+  run(taps, PackedWeight(w, use),
+      [&](const Transformed& products, int64_t tile, const Tiles::Place& place, const Channels& channels) {
+        finish_tile(to, residual, products, tile, place, channels, bias.data(), f.leaky ? f.slope : 1);
+      });
 }
 
 void forward_halved(const Tensor& dx, const Taps& taps, const Tensor& w, WeightUse use) {
   const Map to(dx);
-  run(taps, Filters(w, use), [&](const Transformed& products, int64_t tile, const Tiles::Place& place) {
-    finish_tile_halved(to, products, tile, place);
-  });
+  run(taps, PackedWeight(w, use),
+      [&](const Transformed& products, int64_t tile, const Tiles::Place& place, const Channels& channels) {
+        finish_tile_halved(to, products, tile, place, channels);
+      });
 }
 
 namespace {
