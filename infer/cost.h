@@ -10,6 +10,7 @@ struct NetworkCost {
   double seconds_per_pixel = 0;                 // of its input
   double write_seconds_per_pixel = 0;           // of a result that is written as PNG
   int64_t weight_bytes = 0;                     // of tensors in use beside, the weights' packed copies among them
+  int64_t kept_bytes = 0;                       // of networks that are there beside it
   int64_t process_bytes = 0;                    // of the rest of this process, which a GPU's memory does not hold
 
   double bytes(double pixels) const { return fixed_bytes + bytes_per_pixel * pixels; }

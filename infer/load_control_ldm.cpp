@@ -113,6 +113,16 @@ std::unique_ptr<ControlLdm> ControlLdmSource::networks(const ControlLdmConfig& c
   return networks;
 }
 
+int64_t ControlLdmSource::kept_bytes() const {
+  int64_t numbers = 0;
+  const auto add = [&](const TensorSource& source, const std::string& prefix) {
+    for (const TensorInfo& t : source.tensors())
+      if (t.name.starts_with(prefix)) numbers += t.shape.numel();
+  };
+  add(*prior_, unet_prefix), add(*prior_, vae_prefix), add(*control_, control_prefix_);
+  return numbers * int64_t(sizeof(float));
+}
+
 std::shared_ptr<const TensorSource> ControlLdmSource::cleaner() const {
   return holds(*prior_, cleaner_prefix) ? std::make_shared<PartSource>(prior_, cleaner_prefix) : nullptr;
 }

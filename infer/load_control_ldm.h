@@ -44,6 +44,8 @@ class ControlLdmSource {
   std::unique_ptr<ClipText> text_encoder(const ClipTextConfig& config, Device device = {}) const;
   std::unique_ptr<ControlLdm> networks(const ControlLdmConfig& config, Device device = {}) const;
 
+  int64_t kept_bytes() const;  // of the parameters of networks(), in f32
+
   // The network of stage one in DiffBIR v1's full file; null: the file holds none.
   std::shared_ptr<const TensorSource> cleaner() const;
   // A line for each part of the files that is not used: "sd.ckpt: model_ema: 688 tensors".

@@ -12,6 +12,8 @@ namespace relume {
 namespace {
 
 constexpr int64_t max_side = std::numeric_limits<int32_t>::max();
+constexpr int64_t refine_multiple = 64;         // of pictures and tiles that stage two denoises (spec 5.3)
+constexpr int64_t smallest_denoiser_tile = 512;  // what its networks were trained on
 
 int64_t rounded_up(int64_t side, int64_t multiple) { return (side + multiple - 1) / multiple * multiple; }
 
@@ -26,16 +28,27 @@ std::pair<int64_t, int64_t> enlarged(int64_t height, int64_t width, int64_t shor
   return {side(height), side(width)};
 }
 
+// The sides of what stage one is run on, and of what it makes of a picture, before it gets its size.
+std::pair<int64_t, int64_t> run_sides(const PicturePlan& p) {
+  return p.tile > 0 ? std::pair(p.height, p.width) : enlarged(p.height, p.width, p.short_side);
+}
+std::pair<int64_t, int64_t> cleaned_sides(const PicturePlan& p, const Cleaner& cleaner) {
+  if (p.enlarged_by_network) return enlarged(p.result_height, p.result_width, p.short_side);
+  const auto [height, width] = run_sides(p);
+  return enlarged(height * cleaner.scale, width * cleaner.scale, p.short_side);
+}
+
 // Bytes on a GPU while a picture is restored: the network alone is there.
 double estimated_gpu_bytes(const PicturePlan& p, const Cleaner& cleaner, const NetworkCost& cost) {
-  return double(allocator(cleaner.device).most_held(cost.weight_bytes + int64_t(cost.bytes(double(p.run_pixels)))));
+  const double bytes = double(cost.weight_bytes) + cost.bytes(double(p.run_pixels));
+  return double(cost.kept_bytes) + double(allocator(cleaner.device).most_held(int64_t(bytes)));
 }
 
 // Bytes of the process while a picture is restored on the CPU. Counted are the decoded picture, what it is resized to, the map
 // or the accumulator of the tiles, the network, and what comes after: the steps of restore_picture().
 double estimated_bytes(const PicturePlan& p, const Cleaner& cleaner, const NetworkCost& cost) {
   constexpr double colour = 3 * sizeof(float);
-  const auto [run_height, run_width] = p.tile > 0 ? std::pair(p.height, p.width) : enlarged(p.height, p.width, p.short_side);
+  const auto [run_height, run_width] = run_sides(p);
   const auto [clean_height, clean_width] = enlarged(run_height * cleaner.scale, run_width * cleaner.scale, p.short_side);
   const double scale = double(cleaner.scale * cleaner.scale), depth = p.picture.sixteen_bit ? colour : 3;
   const double work = double(p.height) * double(p.width), run = double(run_height) * double(run_width),
@@ -51,7 +64,21 @@ double estimated_bytes(const PicturePlan& p, const Cleaner& cleaner, const Netwo
   const double tensors = double(cost.weight_bytes) + kept + std::max(stage, finish);
   // The written file, as large as it may be, comes on top of what the pool keeps; after tiles the pool is emptied first.
   const double file = p.tile > 0 ? 0 : (p.picture.sixteen_bit ? 6 : 3) * result;
-  return double(cost.process_bytes) + double(allocator({}).most_held(int64_t(tensors))) + file;
+  return double(cost.process_bytes + cost.kept_bytes) + double(allocator({}).most_held(int64_t(tensors))) + file;
+}
+
+// The same while stage two works on it: on a GPU its networks alone are there.
+double estimated_refine_bytes(const PicturePlan& p, const Cleaner& cleaner, const NetworkCost& cost, const RefineCost& refine) {
+  constexpr double colour = 3 * sizeof(float);
+  const auto [height, width] = cleaned_sides(p, cleaner);
+  const double pixels = double(rounded_up(height, refine_multiple)) * double(rounded_up(width, refine_multiple));
+  const double denoised = p.denoiser.size > 0 ? double(p.denoiser.size) * double(p.denoiser.size) : pixels;
+  const double network = std::max(refine.denoiser_bytes(denoised), refine.autoencoder_bytes(pixels));
+  const double pictures = double(p.picture.bytes()) + 4 * colour * pixels;  // cleaned, padded, decoded, and its colours
+  const bool on_cpu = cleaner.device == Device{};
+  const double tensors = double(cost.weight_bytes) + network + (on_cpu ? pictures : 0);
+  return double(cost.kept_bytes + (on_cpu ? cost.process_bytes : 0)) +
+         double(allocator(cleaner.device).most_held(int64_t(tensors)));
 }
 
 void set_tile(PicturePlan& p, const Cleaner& cleaner, const PlanOptions& o, int64_t tile) {
@@ -112,10 +139,40 @@ void fit(PicturePlan& p, const Cleaner& cleaner, const PlanOptions& o, const Net
   }
 }
 
+// The denoiser's tiles, and what the picture takes with them.
+void set_denoiser(PicturePlan& p, const Cleaner& cleaner, const NetworkCost* cost, const RefineCost* refine,
+                  const DenoiserTiles& tiles) {
+  const auto [height, width] = cleaned_sides(p, cleaner);
+  p.denoiser = std::min(height, width) >= tiles.size ? tiles : DenoiserTiles();
+  if (cost && refine) p.bytes = std::max(p.bytes, estimated_refine_bytes(p, cleaner, *cost, *refine));
+}
+
+// Of our own choice a tile overlaps its neighbours by a quarter.
+DenoiserTiles chosen_tiles(int64_t size) { return {size, rounded_up(size * 3 / 4, refine_multiple / 8)}; }
+
+void plan_denoiser(PicturePlan& p, const Cleaner& cleaner, const PlanOptions& o, const NetworkCost* cost,
+                   const RefineCost* refine) {
+  const double stage_one = p.bytes;
+  const auto use = [&](const DenoiserTiles& tiles) {
+    p.bytes = stage_one;
+    set_denoiser(p, cleaner, cost, refine, tiles);
+    return !cost || !refine || p.bytes <= double(o.budget);
+  };
+  if (o.denoiser.size > 0) return void(use(o.denoiser));
+  if (o.mode == TileMode::fixed && !o.denoiser_is_whole) return void(use({o.tile, o.tile / 2}));
+  if (use({}) || o.mode != TileMode::automatic || o.denoiser_is_whole) return;
+  const auto [height, width] = cleaned_sides(p, cleaner);
+  const int64_t largest = (std::min(height, width) - 1) / refine_multiple * refine_multiple;
+  for (int64_t size = largest; size >= smallest_denoiser_tile; size -= refine_multiple)
+    if (use(chosen_tiles(size))) return;
+}
+
 std::string over_budget(const PicturePlan& p, const PlanOptions& o) {
   const std::string needs =
       fmt::format("needs about {} of memory {}, more than the {} allowed", human_bytes(p.bytes),
-                  p.tile > 0 ? fmt::format("even in tiles of {} pixels", p.tile) : "whole", human_bytes(double(o.budget)));
+                  p.tile > 0 || p.denoiser.size > 0 ? fmt::format("even in tiles of {} pixels", std::max(p.tile, p.denoiser.size))
+                                                    : "whole",
+                  human_bytes(double(o.budget)));
   if (o.mode == TileMode::off) return needs + "; leave out --tile off, or allow more with --memory";
   if (o.mode == TileMode::fixed) return needs + "; give a smaller --tile or --tile auto, or allow more with --memory";
   return needs + "; allow more with --memory, close other programs, or give a smaller picture" +
@@ -139,6 +196,8 @@ void check_plan_options(const Cleaner& cleaner, const PlanOptions& o) {
   RELUME_CHECK(o.tile > 0 && o.tile % cleaner.multiple == 0, "--tile ", o.tile, ": this network takes multiples of ",
                cleaner.multiple, "; the nearest is ",
                std::max(cleaner.multiple, (o.tile + cleaner.multiple / 2) / cleaner.multiple * cleaner.multiple));
+  RELUME_CHECK(!o.refined || o.denoiser_is_whole || o.tile % refine_multiple == 0, "--tile ", o.tile,
+               ": stage two's denoiser takes multiples of ", refine_multiple);
   RELUME_CHECK(cleaner.only_side == 0 || o.tile == cleaner.only_side, "--tile ", o.tile, ": this network takes nothing but ",
                cleaner.only_side, ", which its position embedding is made for");
   RELUME_CHECK(o.overlap < o.tile, "--tile-overlap ", o.overlap, ": expected less than the tile of ", o.tile);
@@ -149,7 +208,8 @@ int64_t default_overlap(TileMode mode, int64_t tile, int64_t multiple) {
   return std::min(tile / 2, std::max(2 * multiple, rounded_up(tile / 8, multiple)));
 }
 
-PicturePlan plan_picture(const PictureHeader& picture, const Cleaner& cleaner, const PlanOptions& o, const NetworkCost* cost) {
+PicturePlan plan_picture(const PictureHeader& picture, const Cleaner& cleaner, const PlanOptions& o, const NetworkCost* cost,
+                         const RefineCost* refine) {
   check_plan_options(cleaner, o);
   PicturePlan p{.picture = picture, .height = picture.height, .width = picture.width, .short_side = o.short_side};
   const auto times = [&](int64_t side) {
@@ -167,6 +227,7 @@ PicturePlan plan_picture(const PictureHeader& picture, const Cleaner& cleaner, c
     fit(p, cleaner, o, cost);
   else
     use_tile(p, cleaner, o, cost, tiled ? o.tile : 0);
+  if (o.refined) plan_denoiser(p, cleaner, o, cost, refine);
   if (cost && p.bytes > double(o.budget)) p.problem = over_budget(p, o);
   if (cleaner.only_side > 0 && p.run_pixels != cleaner.only_side * cleaner.only_side)
     p.problem = fmt::format(
@@ -184,9 +245,21 @@ bool make_smaller(PicturePlan& p, const Cleaner& cleaner, const PlanOptions& o, 
   return true;
 }
 
+bool make_denoiser_smaller(PicturePlan& p, const Cleaner& cleaner) {
+  const auto [height, width] = cleaned_sides(p, cleaner);
+  const int64_t side = p.denoiser.size > 0 ? p.denoiser.size : std::min(height, width);
+  const int64_t size = std::min(side - 1, side * 3 / 4) / refine_multiple * refine_multiple;
+  if (size < refine_multiple) return false;
+  p.denoiser = chosen_tiles(size);
+  return true;
+}
+
 std::string describe_tiles(const PicturePlan& p) {
-  if (p.tile == 0) return "whole";
-  return fmt::format("{} {} of {}, overlapping by {}", p.tiles, p.tiles == 1 ? "tile" : "tiles", p.tile, p.overlap);
+  const std::string whole = p.tile == 0 ? "whole"
+                                        : fmt::format("{} {} of {}, overlapping by {}", p.tiles,
+                                                      p.tiles == 1 ? "tile" : "tiles", p.tile, p.overlap);
+  if (p.denoiser.size == 0) return whole;
+  return whole + fmt::format("; denoised in tiles of {} every {}", p.denoiser.size, p.denoiser.stride);
 }
 
 }  // namespace relume

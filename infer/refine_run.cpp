@@ -59,9 +59,10 @@ void RefineRun::save_stage(const PictureJob& job, const std::string& stage, cons
   write_png(to, pixels_of(picture));
 }
 
-std::function<Tensor(const Tensor&)> RefineRun::of(const PictureJob& job,
+std::function<Tensor(const Tensor&)> RefineRun::of(const PictureJob& job, const DenoiserTiles& tiles,
                                                    std::function<void(int64_t step, int64_t steps)> progress) const {
-  return [this, job, progress = std::move(progress)](const Tensor& cleaned) {
+  return [this, job, tiles, progress = std::move(progress)](const Tensor& cleaned) {
+    refiner_->set_denoiser_tiles(tiles);
     RefineWatch watch{.progress = progress};
     if (!run_.save_stages.empty()) {
       save_stage(job, "cleaned", cleaned);

@@ -9,6 +9,7 @@
 
 #include "data/picture_jobs.h"
 #include "infer/prompts.h"
+#include "infer/refine_cost.h"
 #include "infer/refiner.h"
 
 namespace relume {
@@ -33,9 +34,12 @@ class RefineRun {
   // Reads the networks. Says on standard error which prompts were cut or are missing, and what of the files is not used.
   void load(const std::vector<PictureJob>& jobs, Device device, DType compute);
   // What follows stage one for a picture. The progress hears of each step.
-  std::function<Tensor(const Tensor& cleaned)> of(const PictureJob& job,
+  std::function<Tensor(const Tensor& cleaned)> of(const PictureJob& job, const DenoiserTiles& tiles,
                                                   std::function<void(int64_t step, int64_t steps)> progress) const;
 
+  RefineCost measure(Device device, DType compute) const { return measure_refine_cost(run_.config, device, compute); }
+  int64_t weight_bytes() const { return source_.kept_bytes(); }  // of the networks that stay in memory
+  const StageTwoConfig& config() const { return run_.config; }
   std::string describe() const;
   nlohmann::ordered_json settings() const;                        // of the run
   nlohmann::ordered_json facts(const PictureJob& picture) const;  // of one result

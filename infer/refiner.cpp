@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "autograd/elementwise.h"
 #include "autograd/resample.h"
@@ -11,6 +10,7 @@
 #include "data/resize.h"
 #include "data/tokenizer.h"
 #include "infer/colour_fix.h"
+#include "layers/finite.h"
 #include "models/diffusion/restoration_guidance.h"
 
 namespace relume {
@@ -18,16 +18,8 @@ namespace {
 
 constexpr int64_t padding_multiple = 64;  // of the picture that guidance looks at (spec 5.3)
 
-// What 16-bit numbers come to where they overflow.
-class NotFinite : public Error {
- public:
-  using Error::Error;
-};
-
-void check_finite(const Tensor& on_device, const std::string& what) {
-  const Tensor t = on_device.to(Device{}).contiguous();
-  const bool finite = std::all_of(t.data<float>(), t.data<float>() + t.numel(), [](float v) { return std::isfinite(v); });
-  if (!finite)
+void check_finite(const Tensor& t, const std::string& what) {
+  if (!is_finite(t))
     throw NotFinite(what +
                     " hold values that are no numbers; are the weights whole ('relume inspect'), and of the version that "
                     "was asked for?");
@@ -93,16 +85,35 @@ Tensor Refiner::operator()(const Tensor& cleaned, const PromptPair& prompt, uint
                            const RefineWatch& watch) const {
   const Tensor picture = batch_of(cleaned);
   const auto result = [&] { return refined(picture, prompt, seed, sample, watch).reshape(cleaned.shape()); };
+  const auto with_layer = [&](const NotFinite& e) { return e.what() + failing_layer(picture, prompt, seed, sample); };
   try {
     return result();
   } catch (const NotFinite& e) {
-    if (compute_ == DType::f32) throw;
-    fmt::print(stderr, "{}\n  again in f32\n", e.what());
+    const std::string what = with_layer(e);
+    if (compute_ == DType::f32) throw NotFinite(what);
+    fmt::print(stderr, "{}\n  again in f32\n", what);
   }
-  networks_->set_compute_type(DType::f32);
-  const Tensor again = result();
-  networks_->set_compute_type(compute_);
-  return again;
+  try {
+    networks_->set_compute_type(DType::f32);
+    const Tensor again = result();
+    networks_->set_compute_type(compute_);
+    return again;
+  } catch (const NotFinite& e) {
+    const std::string what = with_layer(e);
+    networks_->set_compute_type(compute_);
+    throw NotFinite(what);
+  }
+}
+
+// The same course again, looking at what each layer makes.
+std::string Refiner::failing_layer(const Tensor& picture, const PromptPair& prompt, uint64_t seed, uint32_t sample) const {
+  const FiniteScope scope;
+  try {
+    refined(picture, prompt, seed, sample, {});
+    return "";
+  } catch (const NotFinite& e) {
+    return std::string("\n  the first: ") + e.what();
+  }
 }
 
 Tensor Refiner::refined(const Tensor& picture, const PromptPair& prompt, uint64_t seed, uint32_t sample,
@@ -157,8 +168,10 @@ X0Hook Refiner::guidance_of(const Tensor& picture, uint64_t seed, uint32_t sampl
                     options});
 }
 
-int64_t Refiner::parameter_count() const {
-  return networks_->unet.parameter_count() + networks_->control_net.parameter_count() + networks_->vae.parameter_count();
+void Refiner::set_denoiser_tiles(const DenoiserTiles& tiles) {
+  config_.cldm_tile_size = tiles.size, config_.cldm_tile_stride = tiles.stride;
+  config_.validate();
+  stage_ = std::make_unique<StageTwo>(*networks_, config_.stage_two());
 }
 
 Tensor Refiner::colours_fixed(const Tensor& picture, const Tensor& cleaned) const {

@@ -34,17 +34,18 @@ class Refiner {
   // A cleaned picture f32 [H, W, 3], about [0, 1], to the restored one of that size, about [0, 1], not clamped, both on the
   // CPU. All noise follows from the seed and the sample's number. InputError for a picture below one tile, or a prompt that
   // was not named before. Where 16 bits overflow, the picture is computed again in f32, and standard error says so; where f32
-  // does, an error names the step.
+  // does, an error names the step. Both name the layer whose result was the first without numbers.
   Tensor operator()(const Tensor& cleaned, const PromptPair& prompt, uint64_t seed, uint32_t sample,
                     const RefineWatch& watch = {}) const;
 
-  int64_t parameter_count() const;                                      // of the networks that are kept
+  void set_denoiser_tiles(const DenoiserTiles& tiles);                  // in place of the configuration's
   const std::vector<std::string>& notices() const { return notices_; }  // for the user: prompts that were cut
 
  private:
   void encode_prompts(const ControlLdmSource& source, const std::vector<PromptPair>& prompts,
                       const std::filesystem::path& merges, Device device, DType compute);
   TextCondition texts_of(const PromptPair& prompt) const;
+  std::string failing_layer(const Tensor& picture, const PromptPair& prompt, uint64_t seed, uint32_t sample) const;
   Tensor refined(const Tensor& picture, const PromptPair& prompt, uint64_t seed, uint32_t sample,
                  const RefineWatch& watch) const;
   X0Hook hook_of(const Tensor& picture, uint64_t seed, uint32_t sample, const RefineWatch& watch) const;

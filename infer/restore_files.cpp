@@ -114,11 +114,22 @@ class RestoreRun {
                      .mode = options_.mode,
                      .tile = options_.tile,
                      .overlap = options_.overlap,
-                     .budget = options_.memory > 0 ? options_.memory : usable_ / 4 * 3};
+                     .budget = options_.memory > 0 ? options_.memory : usable_ / 4 * 3,
+                     .refined = refining_.has_value()};
+    if (refining_) {
+      plan_options_.denoiser = refining_->config().denoiser_tiles();
+      plan_options_.denoiser_is_whole = refining_->config().guidance.loss != "none";  // it looks at the whole picture
+    }
     check_plan_options(cleaner(), plan_options_);
     find_work();
-    if (needs_measuring()) cost_ = measure_cost(cleaner(), measured_side());
+    if (needs_measuring()) measure();
     for (Job& job : work_) job.plan = plan_of(job.plan.picture);
+  }
+
+  void measure() {
+    if (refining_) refine_cost_ = refining_->measure(options_.device, options_.precision.type);
+    cost_ = measure_cost(cleaner(), measured_side());
+    if (refining_) cost_->kept_bytes = refining_->weight_bytes();
   }
 
   Allocator& pool() const { return allocator(options_.device); }
@@ -131,7 +142,7 @@ class RestoreRun {
   const Cleaner& cleaner() const { return stage_one_.cleaner; }
 
   PicturePlan plan_of(const PictureHeader& picture) const {
-    return plan_picture(picture, cleaner(), plan_options_, cost_ ? &*cost_ : nullptr);
+    return plan_picture(picture, cleaner(), plan_options_, cost_ ? &*cost_ : nullptr, refine_cost_ ? &*refine_cost_ : nullptr);
   }
 
   // The pictures that are to be restored: those whose header can be read and whose result is not there yet.
@@ -206,11 +217,10 @@ class RestoreRun {
     if (!cost_) {
       say("estimate  none: the pictures are small");
     } else {
-      const char* const part = refining_ ? " for stage one alone" : "";
-      say("memory    about {}{} of the {} allowed ({})", human_bytes(bytes), part, human_bytes(double(plan_options_.budget)),
+      say("memory    about {} of the {} allowed ({})", human_bytes(bytes), human_bytes(double(plan_options_.budget)),
           options_.memory > 0 ? "--memory" : fmt::format("three quarters of the {} to be had", human_bytes(double(usable_))));
-      say("time      about {}{}, {:.2f} s a megapixel of the network", human_seconds(seconds), part,
-          cost_->seconds_per_pixel * 1e6);
+      say("time      about {}{}, {:.2f} s a megapixel of the network", human_seconds(seconds),
+          refining_ ? " for stage one alone" : "", cost_->seconds_per_pixel * 1e6);
     }
   }
 
@@ -234,6 +244,11 @@ class RestoreRun {
       parts.push_back(tiling.first == 0
                           ? fmt::format("{} whole", count)
                           : fmt::format("{} in tiles of {}, overlapping by {}", count, tiling.first, tiling.second));
+    std::map<std::pair<int64_t, int64_t>, int64_t> denoised;
+    for (const Job& job : work_)
+      if (job.plan.denoiser.size > 0) ++denoised[{job.plan.denoiser.size, job.plan.denoiser.stride}];
+    for (const auto& [tiles, count] : denoised)
+      parts.push_back(fmt::format("{} denoised in tiles of {} every {}", count, tiles.first, tiles.second));
     return join(parts, "; ") + (below > 0 ? fmt::format(" (a side is below the tile of {})", plan_options_.tile) : "");
   }
 
@@ -308,6 +323,7 @@ class RestoreRun {
               {"tile", plan.tile},
               {"overlap", plan.overlap},
               {"tiles", plan.tiles},
+              {"denoiser_tile", plan.denoiser.size},
               {"seconds", std::round(std::chrono::duration<double>(Clock::now() - start).count() * 1e3) / 1e3},
               {"peak_bytes", pool().peak_bytes()}};
     if (refining_) line.update(refining_->facts(job.files));
@@ -323,6 +339,7 @@ class RestoreRun {
                                Progress& progress) {
     for (int retry = 0;; ++retry) {
       std::string reason;
+      bool refines = false;  // stage one is done
       try {
         // Of a picture's time, when stage two follows, stage one takes the smaller part.
         const double first = refining_ ? stage_one_share : 1;
@@ -332,23 +349,29 @@ class RestoreRun {
         };
         Refine refine;
         if (refining_)
-          refine = refining_->of(job.files, [&](int64_t step, int64_t of) { update(first, 1 - first, "step", step, of); });
+          refine = [&, stage_two = refining_->of(job.files, plan.denoiser, [&](int64_t step, int64_t of) {
+                     update(first, 1 - first, "step", step, of);
+                   })](const Tensor& cleaned) {
+            refines = true;
+            return stage_two(cleaned);
+          };
         return restore_picture(
             cleaner(), picture, plan, sixteen_bit, [&](int64_t done, int64_t of) { update(0, first, "tile", done, of); },
             refine);
       } catch (OutOfMemory& e) {
         reason = e.what();
-        if (!shrink(plan, retry)) {
+        if (!shrink(plan, retry, refines)) {
           e.add_context("while it was restored " + describe_tiles(plan) + "; " + remedy());
           throw;
         }
       } catch (const std::bad_alloc&) {
         reason = "out of memory";
-        if (!shrink(plan, retry)) throw;
+        if (!shrink(plan, retry, refines)) throw;
       }
       pool().trim();
-      say("{}: {}\n  again in tiles, as --tile {} --tile-overlap {} makes it", job.files.from.string(),
-          reason.substr(0, reason.find('\n')), plan.tile, plan.overlap);
+      say("{}: {}\n  again {}", job.files.from.string(), reason.substr(0, reason.find('\n')),
+          refines ? fmt::format("denoised in tiles of {} every {}", plan.denoiser.size, plan.denoiser.stride)
+                  : fmt::format("in tiles, as --tile {} --tile-overlap {} makes it", plan.tile, plan.overlap));
     }
   }
 
@@ -358,9 +381,10 @@ class RestoreRun {
     return "give --tile with a small number, or a smaller --memory";
   }
 
-  bool shrink(PicturePlan& plan, int retry) const {
-    return retry < most_retries && plan_options_.mode != TileMode::off &&
-           make_smaller(plan, cleaner(), plan_options_, cost_ ? &*cost_ : nullptr);
+  bool shrink(PicturePlan& plan, int retry, bool refines) const {
+    if (retry >= most_retries || plan_options_.mode == TileMode::off) return false;
+    if (refines) return !plan_options_.denoiser_is_whole && make_denoiser_smaller(plan, cleaner());
+    return make_smaller(plan, cleaner(), plan_options_, cost_ ? &*cost_ : nullptr);
   }
 
   void log(const Json& line) {
@@ -380,6 +404,7 @@ class RestoreRun {
   PlanOptions plan_options_;
   int64_t usable_ = 0;
   std::optional<NetworkCost> cost_;
+  std::optional<RefineCost> refine_cost_;
   std::vector<Job> work_;
   std::vector<std::string> kept_;
   std::vector<Failure> failures_;

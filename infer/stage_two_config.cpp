@@ -29,9 +29,13 @@ void StageTwoConfig::validate() const {
   stage_two().sampler.validate();
 }
 
+DenoiserTiles StageTwoConfig::denoiser_tiles() const {
+  return {cldm_tile_size, cldm_tile_stride > 0 ? cldm_tile_stride : cldm_tile_size / 2};
+}
+
 StageTwoOptions StageTwoConfig::stage_two() const {
   const int64_t reduction = networks.vae.reduction();
-  const int64_t stride = cldm_tile_stride > 0 ? cldm_tile_stride : cldm_tile_size / 2;
+  const DenoiserTiles tiles = denoiser_tiles();
   return {.schedule = NoiseSchedule({.steps = diffusion.timesteps,
                                      .first = diffusion.linear_start,
                                      .last = diffusion.linear_end,
@@ -50,8 +54,8 @@ StageTwoOptions StageTwoConfig::stage_two() const {
           .start_from_condition = start_point_type == "cond",
           .noise_augmentation = noise_aug,
           .strength = strength,
-          .tile = cldm_tile_size / reduction,
-          .tile_stride = stride / reduction,
+          .tile = tiles.size / reduction,
+          .tile_stride = tiles.stride / reduction,
           .encoder_tile = vae_encoder_tile_size,
           .decoder_tile = vae_decoder_tile_size / reduction};
 }

@@ -42,6 +42,11 @@ struct GuidanceConfig {
   }
 };
 
+// Tiles of the denoiser, in pixels of the picture; size 0: whole.
+struct DenoiserTiles {
+  int64_t size = 0, stride = 0;  // multiples of 64 and of 8
+};
+
 // Published networks by the names of their files, without an ending.
 struct PublishedFiles {
   std::string prior, control, cleaner;
@@ -106,6 +111,7 @@ struct StageTwoConfig {
   void validate() const;  // rules between fields; InputError
 
   StageTwoOptions stage_two() const;
+  DenoiserTiles denoiser_tiles() const;
   bool needs_negative() const { return cfg_scale != 1; }
 };
 

@@ -4,9 +4,11 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "autograd/elementwise.h"
+#include "layers/finite.h"
 #include "tensor/core/source.h"
 
 namespace relume {
@@ -50,10 +52,13 @@ class Module {
   // A value for checkpoints alone, on the CPU.
   void buffer(const std::string& name, Tensor value);
 
-  // Runs f; errors gain the line "in <path>".
+  // Runs f; errors gain the line "in <path>". Within a FiniteScope its result must be finite.
   template <class F> auto with_path(F&& f) const {
     try {
-      return f();
+      auto result = f();
+      if constexpr (std::is_same_v<decltype(result), Tensor>)
+        if (FiniteScope::active()) FiniteScope::check(result);
+      return result;
     } catch (Error& e) {
       e.add_context("in " + (path().empty() ? std::string("the network") : path()));
       throw;

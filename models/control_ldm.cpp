@@ -12,6 +12,16 @@ std::vector<KeysAndValues> first_rows(const std::vector<KeysAndValues>& all, int
   return some;
 }
 
+// f(); errors gain the line "in the <network>": U-Net and control network have layers of the same names.
+template <class F> auto in_network(const char* network, F&& f) {
+  try {
+    return f();
+  } catch (Error& e) {
+    e.add_context(std::string("in the ") + network);
+    throw;
+  }
+}
+
 const ControlLdmConfig& validated(const ControlLdmConfig& config) {
   config.validate();
   return config;
@@ -65,10 +75,10 @@ Tensor ControlLdm::predict(const Tensor& x, double t, const Tensor& condition, c
   UNetControl control;
   if (strength != 0) {
     const Tensor hint = rows == samples ? condition : twice(condition);
-    control.maps = control_net(x, hint, times, first_rows(text.control, rows));
+    control.maps = in_network("control network", [&] { return control_net(x, hint, times, first_rows(text.control, rows)); });
     control.strengths.assign(control.maps.size(), strength);
   }
-  return unet(x, times, first_rows(text.unet, rows), control);
+  return in_network("U-Net", [&] { return unet(x, times, first_rows(text.unet, rows), control); });
 }
 
 }  // namespace relume

@@ -57,6 +57,7 @@ class CpuAllocator final : public Allocator {
   void trim() override {
     const std::lock_guard lock(mutex_);
     while (!free_.empty()) drop(free_.begin());
+    highest_ = computed();
   }
   int64_t free_bytes() const override { return memory().usable; }
   int64_t most_held(int64_t peak) const override { return peak + peak / 8; }

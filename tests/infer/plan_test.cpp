@@ -181,5 +181,47 @@ TEST(Plan, OptionsThatMakeNoSenseAreRefused) {
   EXPECT_HAS(refusal({.mode = TileMode::off, .overlap = 8}), "--tile-overlap says nothing with --tile off");
 }
 
+// Stage two's denoiser takes 4000 bytes a pixel, beside networks of 10 MB.
+constexpr RefineCost refine_cost{.bytes_per_pixel = 4000, .autoencoder_bytes_per_pixel = 1000};
+PicturePlan refined_plan(int64_t height, int64_t width, PlanOptions options) {
+  options.refined = true;
+  NetworkCost beside = cost;
+  beside.kept_bytes = 10'000'000;
+  return plan_picture({height, width}, network(), options, &beside, &refine_cost);
+}
+
+TEST(Plan, TheDenoiserIsTiledByTheSameBudget) {
+  const PicturePlan whole = refined_plan(1024, 1000, {.budget = int64_t(1024) * 1024 * 4000 * 5 / 4});
+  EXPECT_EQ(whole.denoiser.size, 0);
+  EXPECT_EQ(whole.tile, 0);
+  EXPECT_GE(whole.bytes, 1024 * 1024 * 4000.0 + 10e6);
+  const PlanOptions half{.budget = int64_t(1024) * 1024 * 2000 * 5 / 4};
+  const PicturePlan tiled = refined_plan(1024, 1000, half);
+  EXPECT_EQ(tiled.denoiser.size, 704);
+  EXPECT_EQ(tiled.denoiser.stride, 528);
+  EXPECT_EQ(tiled.tile, 0);
+  EXPECT_LE(tiled.bytes, double(half.budget));
+  EXPECT_EQ(tiled.problem, "");
+  EXPECT_EQ(describe_tiles(tiled), "whole; denoised in tiles of 704 every 528");
+  const PicturePlan too_much = refined_plan(1024, 1000, {.budget = int64_t(1024) * 1024 * 800});
+  EXPECT_HAS(too_much.problem, "even in tiles of");
+  EXPECT_EQ(plan_picture({1024, 1000}, network(), half, &cost).denoiser.size, 0) << "no stage two";
+}
+
+TEST(Plan, TheDenoiserTakesTilesByHand) {
+  const int64_t much = int64_t(1) << 40;
+  EXPECT_EQ(refined_plan(1024, 1000, {.mode = TileMode::fixed, .tile = 512, .budget = much}).denoiser.size, 512);
+  EXPECT_EQ(refined_plan(1024, 1000, {.mode = TileMode::fixed, .tile = 512, .budget = much}).denoiser.stride, 256);
+  EXPECT_EQ(refined_plan(500, 1000, {.mode = TileMode::fixed, .tile = 512, .budget = much}).denoiser.size, 0);
+  const PicturePlan own = refined_plan(1024, 1000, {.mode = TileMode::off, .budget = much, .denoiser = {256, 64}});
+  EXPECT_EQ(own.denoiser.size, 256);
+  EXPECT_EQ(own.denoiser.stride, 64);
+  PicturePlan smaller = own;
+  EXPECT_TRUE(make_denoiser_smaller(smaller, network()));
+  EXPECT_EQ(smaller.denoiser.size, 192);
+  smaller.denoiser = {64, 64};
+  EXPECT_FALSE(make_denoiser_smaller(smaller, network()));
+}
+
 }  // namespace
 }  // namespace relume::test

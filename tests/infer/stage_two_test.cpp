@@ -9,6 +9,7 @@
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
 #include "tests/support/small_control_ldm.h"
+#include "tests/support/threads.h"
 
 namespace relume::test {
 namespace {
@@ -78,6 +79,36 @@ TEST_F(StageTwoTest, TilesOfTheWholeAreTheWhole) {
   };
   EXPECT_LE(relative_l2(of_square(16, 16), whole), 1e-5);
   EXPECT_GT(relative_l2(of_square(8, 4), whole), 1e-4);
+}
+
+// Maps of two pictures may be convolved in another way than those of one: equal to the precision of the numbers.
+TEST_F(StageTwoTest, PicturesOfABatchAreThoseOnTheirOwn) {
+  const NoGrad no_grad;
+  StageTwoOptions o = short_course();
+  o.sampler.name = "ddim", o.sampler.eta = 0;  // draws nothing but the start
+  const StageTwo stage(*networks_, o);
+  const auto pair = [](const Tensor& first, const Tensor& second) {
+    const Tensor both = Tensor::empty(first.shape().with(0, 2));
+    both.slice(0, 1).copy_from(first), both.slice(1, 2).copy_from(second);
+    return both;
+  };
+  const Tensor pictures[] = {picture_, uniform({1, 100, 70, 3}, 6, 0, 1)};
+  const Tensor states = Tensor::empty({4, states_.shape(1), states_.shape(2)});  // the wanted ones of both, then the unwanted
+  for (int64_t row = 0; row < 4; ++row) states.slice(row, row + 1).copy_from(states_.slice(row / 2, row / 2 + 1));
+  const Shape one{1, 16, 16, 4};
+  const auto start = [&](uint64_t seed) { return standard_normal(one, DType::f32, {}, {.seed = seed, .purpose = "start"}); };
+  const auto course = [&](const Tensor& picture, const Tensor& texts, const Tensor& from) {
+    const Tensor condition = stage.condition(picture);
+    return stage.decode(stage.sample(condition, networks_->texts(texts), {.start = from}));
+  };
+  const Tensor both = course(pair(pictures[0], pictures[1]), states, pair(start(1), start(2)));
+  for (int64_t i = 0; i < 2; ++i)
+    EXPECT_LE(relative_l2(both.slice(i, i + 1), course(pictures[i], states_, start(uint64_t(i) + 1))), 1e-5) << i;
+}
+
+TEST_F(StageTwoTest, OneThreadComputesWhatManyDo) {
+  const StageTwo stage(*networks_, short_course());
+  expect_same_on_any_threads([&] { return stage.decode(sampled(short_course())); });
 }
 
 TEST_F(StageTwoTest, CallsCanBeWatchedAndEstimatesChanged) {

@@ -1,0 +1,67 @@
+#include "infer/refine_cost.h"
+
+#include <algorithm>
+
+#include "layers/init.h"
+#include "models/autoencoder_strips.h"
+#include "models/control_net.h"
+#include "models/unet.h"
+
+namespace relume {
+namespace {
+
+// The fewest channels that the heads of attention and the groups of norms allow, at most those of the configuration.
+UNetConfig narrow(UNetConfig config) {
+  constexpr int groups = 32;
+  const int multiple = std::max(groups, config.num_head_channels);
+  if (config.model_channels % multiple == 0) config.model_channels = multiple;
+  return config;
+}
+
+struct Sample {
+  double pixels, bytes, scratch_bytes;
+};
+
+Sample sample(const UNet& unet, const ControlNet& control_net, int64_t samples, int64_t side) {
+  const UNetConfig& c = unet.config();
+  const Device device = unet.device();
+  Allocator& pool = allocator(device);
+  const Tensor x = Tensor::zeros({samples, side, side, c.in_channels}, DType::f32, device);
+  const Tensor hint = Tensor::zeros({samples, side, side, control_net.config().hint_channels}, DType::f32, device);
+  const Tensor text = Tensor::zeros({samples, 77, c.context_dim}, DType::f32, device), times = Tensor::full({samples}, 1);
+  const auto of_unet = unet.keys_and_values(text), of_control = control_net.keys_and_values(text);
+  pool.reset_peak();
+  const int64_t before = pool.peak_bytes(MemoryUse::tensor);
+  unet(x, times, of_unet, {.maps = control_net(x, hint, times, of_control), .strengths = {}});
+  return {double(side * side), double(pool.peak_bytes(MemoryUse::tensor) - before),
+          double(pool.peak_bytes(MemoryUse::scratch))};
+}
+
+}  // namespace
+
+RefineCost measure_refine_cost(const StageTwoConfig& config, Device device, DType compute) {
+  const NoGrad no_grad;
+  ControlNetConfig few = config.networks.control;
+  few.unet = narrow(few.unet);
+  UNet unet(few.unet, device);
+  ControlNet control_net(few, device);
+  for (const Module* network : std::initializer_list<const Module*>{&unet, &control_net}) {
+    network->set_trainable(false);
+    for (const NamedTensor& p : network->parameters()) init_constant(p.tensor, 0);
+  }
+  unet.set_compute_type(compute), control_net.set_compute_type(compute);
+  const double wider = double(config.networks.control.unet.model_channels) / few.unet.model_channels;
+  const int64_t samples = config.needs_negative() ? 2 : 1, side = 2 * few.unet.size_multiple();
+  for (int run = 0; run < 2; ++run) sample(unet, control_net, samples, side);  // weights that are used again are packed
+  const Sample a = sample(unet, control_net, samples, side), b = sample(unet, control_net, samples, 2 * side);
+  const double slope = std::max(0.0, (b.bytes - a.bytes) / (b.pixels - a.pixels));
+  const AutoencoderConfig& vae = config.networks.vae;
+  const double reduction = vae.reduction(), size = size_of(compute);
+  const int64_t widest = vae.channels(0) + vae.channels(std::min<size_t>(1, vae.ch_mult.size() - 1));
+  return {.bytes_per_pixel = wider * slope / (reduction * reduction),
+          .fixed_bytes = wider * (std::max(0.0, b.bytes - slope * b.pixels) + b.scratch_bytes),
+          .autoencoder_bytes_per_pixel = double(widest) * size,
+          .autoencoder_fixed_bytes = double(4 * strip_bytes)};
+}
+
+}  // namespace relume

@@ -1,0 +1,43 @@
+#include "infer/refine_cost.h"
+
+#include <gtest/gtest.h>
+
+#include "models/control_net.h"
+#include "models/unet.h"
+#include "tests/support/small_control_ldm.h"
+
+namespace relume::test {
+namespace {
+
+// What networks of twice the channels take on a larger map, as the pool counts it, against what was told of them.
+TEST(RefineCost, TellsWhatTheNetworksTake) {
+  const NoGrad no_grad;
+  StageTwoConfig config;
+  config.networks = small_control_ldm_config();
+  config.networks.control.unet.model_channels = 64;
+  config.networks.control.unet.num_head_channels = 16;
+  const RefineCost cost = measure_refine_cost(config, {}, DType::f32);
+  const UNetConfig& c = config.networks.control.unet;
+  const UNet unet(c);
+  const ControlNet control_net(config.networks.control);
+  randomise(unet, 1), randomise(control_net, 2);
+  unet.set_trainable(false), control_net.set_trainable(false);
+  const Tensor x = Tensor::zeros({2, 32, 48, 4}), text = Tensor::zeros({2, 77, c.context_dim}), times = Tensor::full({2}, 1);
+  const auto of_unet = unet.keys_and_values(text), of_control = control_net.keys_and_values(text);
+  Allocator& pool = allocator({});
+  const auto run = [&] {
+    pool.reset_peak();
+    const int64_t before = pool.peak_bytes();
+    unet(x, times, of_unet, {.maps = control_net(x, x, times, of_control), .strengths = {}});
+    return double(pool.peak_bytes() - before);
+  };
+  run(), run();
+  const double taken = run(), told = cost.denoiser_bytes(8 * 32 * 8 * 48);
+  EXPECT_GE(told, taken);
+  EXPECT_LE(told, 2 * taken);
+  config.cfg_scale = 1;
+  EXPECT_LT(measure_refine_cost(config, {}, DType::f32).bytes_per_pixel, 0.6 * cost.bytes_per_pixel) << "one text alone";
+}
+
+}  // namespace
+}  // namespace relume::test
