@@ -157,6 +157,11 @@ void check_fit(const Module& module, const TensorSource& source) {
                problems);
 }
 
+// Data that a file or a tensor holds; pages of a file are let go with it.
+std::shared_ptr<void> held(const Tensor& t) {
+  return {t.raw(), [t](void*) { t.storage()->drop_pages(); }};
+}
+
 // A parameter's value in memory order, f32 on the CPU: a view of the file where that holds the very numbers.
 Tensor value_of(const Tensor& stored, const Shape& shape, StoredAs stored_as) {
   return from_stored(stored.to(DType::f32), shape, stored_as);
@@ -176,15 +181,21 @@ void load_strict(const Module& module, const TensorSource& source) {
 void load_lazily(const Module& module, const std::shared_ptr<const TensorSource>& source) {
   if (module.device() != Device{}) return load_strict(module, *source);
   check_fit(module, *source);
-  for (const NamedTensor& p : module.parameters())
-    p.tensor.storage()->set_source([source, name = p.name, shape = p.tensor.shape(), stored_as = p.stored_as] {
+  for (const NamedTensor& p : module.parameters()) {
+    const auto read_value = [source, name = p.name, shape = p.tensor.shape(), stored_as = p.stored_as] {
       const Tensor stored = source->read(name), value = value_of(stored, shape, stored_as);
-      const bool view = value.same_storage(stored);
-      if (!view) stored.storage()->drop_pages();
-      return std::shared_ptr<void>(value.raw(), [value, view](void*) {
-        if (view) value.storage()->drop_pages();
-      });
-    });
+      if (value.same_storage(stored)) return held(value);
+      stored.storage()->drop_pages();
+      return std::shared_ptr<void>(value.raw(), [value](void*) {});
+    };
+    const auto read_stored = [source, name = p.name, stored_as = p.stored_as] {
+      const Tensor stored = source->read(name);
+      return StoredForm{held(stored), stored.dtype(), stored_as == StoredAs::conv};
+    };
+    const DType dtype = source->find(p.name)->dtype;
+    const bool as_stored = size_of(dtype) <= size_of(DType::f32) && p.stored_as != StoredAs::last_first;
+    p.tensor.storage()->set_source(read_value, as_stored ? Storage::Stored(read_stored) : Storage::Stored());
+  }
   allocator({}).trim();  // the blocks that the parameters had, which were never written
 }
 

@@ -113,8 +113,9 @@ Shape stored_shape(const Shape& shape, StoredAs stored_as);
 // from the configuration: those the source holds must have the right shape and are not read; those it lacks are not missed.
 void load_strict(const Module& module, const TensorSource& source);
 
-// The same without reading yet: a parameter is read when it is first asked for, and let go where a kernel keeps a packed copy
-// of it. The source stays open; the parameters are read-only from now on. On a GPU it is load_strict().
+// The same without reading yet: kernels read weights where the source has them, at every use, in the type they are stored in;
+// what else is asked for is read then, and let go where a kernel keeps a packed copy of it. The source stays open; the
+// parameters are read-only from now on. On a GPU it is load_strict().
 void load_lazily(const Module& module, const std::shared_ptr<const TensorSource>& source);
 
 // Parameters and buffers under their published names and shapes, on the CPU, ready to be written.

@@ -158,10 +158,18 @@ Storage::~Storage() {
   if (!owner_ && !source_) release();
 }
 
-void Storage::set_source(Source source) {
+void Storage::set_source(Source source, Stored stored) {
   RELUME_BUG(writable() && device_ == Device{}, "set_source: data of a file, of a GPU, or with a source");
   release();
   source_ = std::move(source);
+  stored_ = std::move(stored);
+}
+
+const StoredForm* Storage::stored() const {
+  if (!stored_) return nullptr;
+  const std::lock_guard lock(source_mutex_);
+  if (!form_.data) form_ = stored_();
+  return &form_;
 }
 
 void* Storage::had_again() const {

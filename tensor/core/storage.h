@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tensor/core/device.h"
+#include "tensor/core/dtype.h"
 
 namespace relume {
 
@@ -62,6 +63,14 @@ class Allocator {
 Allocator& allocator(Device device);                      // throws where no backend has such a device
 void set_allocator(Device device, Allocator* allocator);  // called by a backend's registration
 
+// Data as a file holds it, for kernels that read it there: numbers of a float type in the order of the tensor's axes, or
+// [O, I, taps] where the tensor is [O, taps, I].
+struct StoredForm {
+  std::shared_ptr<void> data;
+  DType dtype = DType::f32;
+  bool taps_last = false;
+};
+
 class Storage {
  public:
   Storage(Device device, int64_t bytes, MemoryUse use = MemoryUse::tensor);
@@ -83,7 +92,10 @@ class Storage {
   // when data is wanted, and what it gave is let go as soon as a derived copy is kept in its place. Nobody else may hold a
   // pointer to it while a copy is derived; it is read-only.
   using Source = std::function<std::shared_ptr<void>()>;
-  void set_source(Source source);
+  using Stored = std::function<StoredForm()>;
+  void set_source(Source source, Stored stored = {});
+  // The same data as it is stored, asked for once; null: it has no such form.
+  const StoredForm* stored() const;
   // Of a mapped file: lets go of the pages that were read. They come back when they are asked for.
   void drop_pages() const;
 
@@ -129,6 +141,8 @@ class Storage {
   Source source_;
   mutable std::mutex source_mutex_;
   mutable std::shared_ptr<void> given_;  // by the source
+  Stored stored_;
+  mutable StoredForm form_;
   std::atomic<uint64_t> version_{0};
   std::mutex derived_mutex_;
   std::vector<Derived> derived_;

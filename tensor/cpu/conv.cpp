@@ -51,18 +51,20 @@ bool is_plain(const Taps& t) {
   return t.kh * t.kw == 1 && t.stride == 1 && t.enlarge == 1 && t.apart == 1 && t.top == 0 && t.left == 0;
 }
 
-void finish_rows(const Tensor& y, float* product, int64_t pitch, const ConvFinish& f, int64_t begin, int64_t end) {
-  const int64_t n = y.shape(3);
+// Pixels begin .. end of the channels first .. first + n.
+void finish_rows(const Tensor& y, float* product, int64_t pitch, const ConvFinish& f, int64_t begin, int64_t end, int64_t first,
+                 int64_t n) {
   const FloatRows to(y), residual(f.residual);
+  const float* const bias = f.bias ? f.bias + first : nullptr;
   for (int64_t r = begin; r < end; ++r, product += pitch) {
-    float* out = to[r];
+    float* out = to[r] + first;
     const float slope = f.leaky ? f.slope : 1;
-    if (f.bias) {
+    if (bias) {
 #pragma omp simd
-      for (int64_t i = 0; i < n; ++i) product[i] += f.bias[i];
+      for (int64_t i = 0; i < n; ++i) product[i] += bias[i];
     }
     if (residual) {
-      const float* add = residual[r];
+      const float* add = residual[r] + first;
 #pragma omp simd
       for (int64_t i = 0; i < n; ++i) out[i] = (product[i] > 0 ? product[i] : product[i] * slope) + add[i];
     } else {
@@ -74,16 +76,19 @@ void finish_rows(const Tensor& y, float* product, int64_t pitch, const ConvFinis
 
 void convolve(const Tensor& y, const Taps& taps, const Tensor& w, WeightUse use, const ConvFinish& f) {
   if (winograd::fits(taps, f.leaky)) return winograd::forward(y, taps, w, use, f);
-  const PackedWeight weight(w, use);
-  const int64_t depth = taps.depth(), pitch = round_up(y.shape(3), lanes);
-  const bool plain = is_plain(taps);
-  parallel_for(taps.pixels(), rows_together, [&](int64_t begin, int64_t end) {
-    const Floats rows(plain ? 0 : rows_together * depth), product(rows_together * pitch);
-    if (!plain) gather(rows.data(), taps, begin, end);
-    const LeftFactor left =
-        plain ? LeftFactor{taps.data + begin * taps.pitch, taps.pitch, 1} : LeftFactor{rows.data(), depth, 1};
-    multiply(product.data(), pitch, end - begin, left, weight.matrix());
-    finish_rows(y, product.data(), pitch, f, begin, end);
+  constexpr int64_t most_bytes = int64_t(12) << 20;  // of gathered taps
+  const WeightBlocks weight(w, use);
+  const int64_t depth = taps.depth();
+  const ProductTasks tasks(weight, taps.pixels(), std::min<int64_t>(768, most_bytes / (depth * int64_t(sizeof(float)))));
+  const auto left = [&](int64_t begin, int64_t end) -> LeftRows {
+    if (is_plain(taps)) return {{taps.data + begin * taps.pitch, taps.pitch, 1}};
+    LeftRows gathered{{}, std::make_unique<Floats>((end - begin) * depth)};
+    gather(gathered.memory->data(), taps, begin, end);
+    gathered.factor = {gathered.memory->data(), depth, 1};
+    return gathered;
+  };
+  tasks.run(left, [&](float* product, int64_t pitch, int64_t begin, int64_t end, int64_t first, int64_t count) {
+    finish_rows(y, product, pitch, f, begin, end, first, count);
   });
 }
 

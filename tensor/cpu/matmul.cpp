@@ -111,16 +111,16 @@ struct NormShare {
 
 // ---- linear -----------------------------------------------------------------------------------------------------------------
 
+// Rows begin .. end of the columns first .. first + n.
 template <class F> void finish_rows(const Tensor& y, float* product, int64_t pitch, const float* bias, const LinearEpilogue& e,
-                                    F act, const SampleScale& scales, int64_t begin, int64_t end) {
-  const int64_t n = y.shape(-1);
+                                    F act, const SampleScale& scales, int64_t begin, int64_t end, int64_t first, int64_t n) {
   const FloatRows to(y), residual(e.residual), pre(e.pre_activation);
   for (int64_t r = begin; r < end; ++r, product += pitch) {
-    add_bias(product, bias, pre ? pre[r] : nullptr, n);
+    add_bias(product, bias ? bias + first : nullptr, pre ? pre[r] + first : nullptr, n);
     const float scale = scales.of_row(r);
-    float* out = to[r];
+    float* out = to[r] + first;
     if (residual) {
-      const float* add = residual[r];
+      const float* add = residual[r] + first;
 #pragma omp simd
       for (int64_t i = 0; i < n; ++i) out[i] = act.value(product[i]) * scale + add[i];
     } else {
@@ -132,15 +132,20 @@ template <class F> void finish_rows(const Tensor& y, float* product, int64_t pit
 
 void linear_forward_f32(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const RowNorm& norm,
                         const LinearEpilogue& e) {
-  const int64_t in = x.shape(-1), out = y.shape(-1), rows = x.rows(), pitch = round_up(out, lanes);
-  const PackedWeight weight(w, WeightUse::forward);
+  constexpr int64_t most_rows = 768;
+  const int64_t in = x.shape(-1), rows = x.rows();
+  const WeightBlocks weight(w, WeightUse::forward);
+  const ProductTasks tasks(weight, rows, most_rows);
   const SampleScale scales(e.sample_scale, rows);
+  const auto left = [&](int64_t begin, int64_t end) {
+    LeftRows prepared;
+    if (norm.weight) prepared.memory = std::make_unique<Floats>((end - begin) * in);
+    prepared.factor = normed(norm.weight ? prepared.memory->data() : nullptr, x, norm, begin, end);
+    return prepared;
+  };
   visit_activation(e.act, [&](auto act) {
-    parallel_for(rows, rows_together, [&](int64_t begin, int64_t end) {
-      const Floats product(rows_together * pitch), input(norm.weight ? rows_together * in : 0);
-      const LeftFactor left = normed(input.data(), x, norm, begin, end);
-      multiply(product.data(), pitch, end - begin, left, weight.matrix());
-      finish_rows(y, product.data(), pitch, data_or_null(bias), e, act, scales, begin, end);
+    tasks.run(left, [&](float* product, int64_t pitch, int64_t begin, int64_t end, int64_t first, int64_t count) {
+      finish_rows(y, product, pitch, data_or_null(bias), e, act, scales, begin, end, first, count);
     });
   });
 }

@@ -12,6 +12,7 @@ namespace relume::cpu::winograd {
 namespace {
 
 constexpr int64_t places = 36, least_channels = 16, least_tiles = 64, least_tiles_with_kink = 4096;
+constexpr int64_t many_channels = 512, least_tiles_of_many_channels = 16;
 
 // x (6) to B^T x, in place.
 inline void transform_input(Vec (&x)[6]) {
@@ -117,7 +118,7 @@ void transform_block(const Transformed& out, const Taps& taps, const Tiles& tile
     transform_tile(out, tile - begin, source_pixels(taps, tiles.place(tile), zeros), taps.c);
 }
 
-// G g G^T of a block of output channels, [places] matrices of panels, made of the packed weights where they are needed: those
+// G g G^T of a block of output channels, [places] matrices of panels, made of packed weights where they are needed: those
 // of a whole network would take four times its weights' memory, and reading them from there longer than making them anew. A
 // cache line lies between the places, as with Transformed.
 class Filters {
@@ -125,12 +126,12 @@ class Filters {
   Filters(int64_t depth, int64_t columns)
       : depth_(depth), place_step_(depth * round_up(columns, panel_width) + 16), data_(places * place_step_) {}
 
-  // For the channels `first` .. of a block, packed with depth (taps, depth); first is a multiple of panel_width.
-  void make(const PackedMatrix& weight, int64_t first, int64_t columns) {
+  // Of a block of weights with depth (taps, depth).
+  void make(const PackedMatrix& weight) {
     const int64_t panel_size = weight.depth * panel_width;
-    for (int64_t panel = 0; panel * panel_width < columns; ++panel)
+    for (int64_t panel = 0; panel * panel_width < weight.columns; ++panel)
       for (int64_t k = 0; k < depth_; ++k) {
-        const float* const from = weight.data + (first / panel_width + panel) * panel_size + k * panel_width;
+        const float* const from = weight.data + panel * panel_size + k * panel_width;
         float* const to = data_.data() + (panel * depth_ + k) * panel_width;
         transform(to, from), transform(to + lanes, from + lanes);
       }
@@ -233,10 +234,11 @@ void finish_tile_halved(const Map& dx, const Transformed& products, int64_t tile
   }
 }
 
-// Tiles of a block: as many as share the making of filters well, few enough that their transformed pixels stay in the last
-// cache, and no fewer blocks than threads. Results do not depend on it.
-int64_t tiles_together(int64_t tiles, int64_t channels) {
-  constexpr int64_t least = 48, most = 192, most_bytes = int64_t(12) << 20;
+// Tiles of a block: few, whose transformed pixels stay near; where weights are packed each time, as many as share that well,
+// and as many blocks as threads where there are tiles enough. Results do not depend on it.
+int64_t tiles_together(const WeightBlocks& weight, int64_t tiles, int64_t channels) {
+  constexpr int64_t least = 48, most = 128, most_bytes = int64_t(12) << 20;
+  if (!weight.is_packed_each_time()) return least;
   const int64_t fitting = most_bytes / (places * channels * int64_t(sizeof(float)));
   const int64_t threads = omp_get_max_threads(), wanted = std::clamp(fitting, least, most);
   const int64_t blocks = round_up((tiles + wanted - 1) / wanted, threads);
@@ -244,20 +246,27 @@ int64_t tiles_together(int64_t tiles, int64_t channels) {
 }
 
 // Transforms, multiplies and calls finish(products, tile within the block, place, channels) for every tile and each block of
-// output channels.
-template <class Finish> void run(const Taps& taps, const PackedWeight& weight, Finish&& finish) {
-  constexpr int64_t channels_together = 64;
+// output channels. Threads share the tiles, and where those are few the channels.
+template <class Finish> void run(const Taps& taps, const WeightBlocks& weight, Finish&& finish) {
+  constexpr int64_t channels_together = 32;
+  const int64_t columns = weight.columns();
   const Tiles tiles(taps.n, taps.rows, taps.columns);
-  const int64_t block = tiles_together(tiles.count, taps.c), columns = weight.matrix().columns;
+  const int64_t block = tiles_together(weight, tiles.count, taps.c), blocks = (tiles.count + block - 1) / block;
+  const int64_t parts = std::max<int64_t>(1, omp_get_max_threads() / blocks);
+  const int64_t part_columns = round_up((columns + parts - 1) / parts, channels_together);
   const std::vector<float> zeros(static_cast<size_t>(taps.c));
-  parallel_for(tiles.count, block, [&](int64_t begin, int64_t end) {
+  parallel_for(blocks * parts, 1, [&](int64_t task, int64_t) {
+    const int64_t begin = task / parts * block, end = std::min(tiles.count, begin + block);
+    const int64_t from = task % parts * part_columns, to = std::min(columns, from + part_columns);
+    if (from >= to) return;
     const Transformed pixels(end - begin, taps.c), products(end - begin, std::min(columns, channels_together));
+    const Floats packed(weight.scratch_size(channels_together));
     Filters filters(taps.c, std::min(columns, channels_together));
     transform_block(pixels, taps, tiles, begin, end, zeros.data());
-    for (int64_t first = 0; first < columns; first += channels_together) {
-      const Channels channels{first, std::min(columns, first + channels_together)};
+    for (int64_t first = from; first < to; first += channels_together) {
+      const Channels channels{first, std::min(to, first + channels_together)};
       const int64_t count = channels.end - first;
-      filters.make(weight.matrix(), first, count);
+      filters.make(weight.block(first, count, packed.data()));
       for (int64_t place = 0; place < places; ++place)
         multiply(products.at(place, 0), products.pitch, end - begin, count, taps.c, pixels.rows(place), filters.at(place));
       for (int64_t tile = begin; tile < end; ++tile) finish(products, tile - begin, tiles.place(tile), channels);
@@ -268,15 +277,16 @@ template <class Finish> void run(const Taps& taps, const PackedWeight& weight, F
 }  // namespace
 
 bool fits(const Taps& t, bool kink) {
+  const int64_t least = kink ? least_tiles_with_kink : t.c >= many_channels ? least_tiles_of_many_channels : least_tiles;
   return t.kh == 3 && t.kw == 3 && t.stride == 1 && t.apart == 1 && t.c >= least_channels &&
-         Tiles(t.n, t.rows, t.columns).count >= (kink ? least_tiles_with_kink : least_tiles);
+         Tiles(t.n, t.rows, t.columns).count >= least;
 }
 
 void forward(const Tensor& y, const Taps& taps, const Tensor& w, WeightUse use, const ConvFinish& f) {
   std::vector<float> bias(size_t(round_up(y.shape(3), lanes)));
   if (f.bias) std::copy_n(f.bias, y.shape(3), bias.begin());
   const Map to(y), residual(f.residual);
-  run(taps, PackedWeight(w, use),
+  run(taps, WeightBlocks(w, use),
       [&](const Transformed& products, int64_t tile, const Tiles::Place& place, const Channels& channels) {
         finish_tile(to, residual, products, tile, place, channels, bias.data(), f.leaky ? f.slope : 1);
       });
@@ -284,7 +294,7 @@ void forward(const Tensor& y, const Taps& taps, const Tensor& w, WeightUse use, 
 
 void forward_halved(const Tensor& dx, const Taps& taps, const Tensor& w, WeightUse use) {
   const Map to(dx);
-  run(taps, PackedWeight(w, use),
+  run(taps, WeightBlocks(w, use),
       [&](const Transformed& products, int64_t tile, const Tiles::Place& place, const Channels& channels) {
         finish_tile_halved(to, products, tile, place, channels);
       });

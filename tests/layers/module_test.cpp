@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <utility>
 
+#include "autograd/reduce.h"
 #include "data/checkpoint/memory_source.h"
 #include "layers/conv2d.h"
 #include "layers/init.h"
@@ -11,6 +13,7 @@
 #include "layers/norm.h"
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
+#include "tests/support/threads.h"
 
 namespace relume::test {
 namespace {
@@ -236,9 +239,64 @@ TEST(LoadLazily, ParametersAreReadWhenTheyAreAskedFor) {
   EXPECT_TRUE(same_bits(to.fc(x), from.fc(x)));
   EXPECT_EQ(source->reads, 1);
   to.fc(x);
-  EXPECT_EQ(source->reads, 1) << "the packed copy serves";
+  EXPECT_EQ(source->reads, 1) << "it is held as it is stored";
   const std::vector<NamedTensor> a = from.parameters(), b = to.parameters();
   for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same_bits(a[i].tensor.detach(), b[i].tensor.detach())) << a[i].name;
+}
+
+// Products of every kind, with sizes that fill blocks and panels or not.
+struct Products : Module {
+  explicit Products(int64_t in, int64_t out)
+      : Module(nullptr, ""),
+        fc(this, "fc", {in, out}),
+        pointwise(this, "pointwise", {.in = in, .out = out, .kernel = 1}),
+        halving(this, "halving", {.in = in, .out = out, .stride = 2}),
+        filtered(this, "filtered", {.in = in, .out = out}),
+        doubling(this, "doubling", {.in = in, .out = out, .enlarge = 2}) {}
+  std::vector<Tensor> of(const Tensor& map) const {
+    return {fc(map, {.act = gelu_activation}), pointwise(map, silu_activation), halving(map), filtered(map, {}, pointwise(map)),
+            doubling(map)};
+  }
+  Linear fc;
+  Conv2d pointwise, halving, filtered, doubling;
+};
+
+TEST(LoadLazily, KernelsUseWeightsAsTheyAreStored) {
+  const NoGrad no_grad;
+  for (const auto& channels : {std::pair<int64_t, int64_t>{5, 3}, {16, 70}, {70, 131}, {200, 40}})
+    for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+      const int64_t in = channels.first, out = channels.second;
+      Products strict(in, out), lazy(in, out);
+      const auto source = std::make_shared<MemorySource>();
+      uint64_t seed = 1;
+      for (const NamedTensor& p : strict.parameters())
+        source->add(p.name, to_stored(uniform(p.tensor.shape(), seed++), p.stored_as).to(dtype));
+      load_strict(strict, *source), load_lazily(lazy, source);
+      for (const Shape& shape : {Shape{1, 3, 5, in}, Shape{2, 33, 38, in}}) {
+        const Tensor map = uniform(shape, 9);
+        const std::vector<Tensor> expected = strict.of(map), streamed = lazy.of(map);
+        for (size_t i = 0; i < expected.size(); ++i)
+          EXPECT_TRUE(same_bits(streamed[i], expected[i])) << in << " to " << out << ", " << dtype << ", " << shape << ", " << i;
+      }
+      expect_same_on_any_threads([&] {
+        const NoGrad no_grad_here;
+        return lazy.of(uniform({1, 9, 9, in}, 9))[3];
+      });
+    }
+}
+
+// Restoration guidance asks for a gradient through weights that stay as they are.
+TEST(LoadLazily, GradientsTowardsTheInputAreThere) {
+  Products strict(20, 20), lazy(20, 20);
+  for (const NamedTensor& p : strict.parameters()) init_uniform(p.tensor, 0.3, 1, p.name);
+  load_lazily(lazy, std::make_shared<MemorySource>(source_of(strict)));
+  strict.set_trainable(false), lazy.set_trainable(false);
+  const auto gradient = [](const Products& products) {
+    const Tensor x = require_grad(uniform({1, 34, 36, 20}, 3));
+    backward(sum(products.fc(products.filtered(x), {})));
+    return grad(x);
+  };
+  EXPECT_TRUE(same_bits(gradient(lazy), gradient(strict)));
 }
 
 TEST(LoadLazily, WhatDoesNotFitIsSaidAtOnce) {

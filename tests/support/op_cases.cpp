@@ -264,6 +264,7 @@ std::vector<OpCase> small_cases() {
       conv_case("winograd/residual", {1, 33, 31, 16}, {37, 3, 3, 16}, same, {}, true),
       conv_case("winograd/few_out", {3, 18, 21, 24}, {3, 3, 3, 24}, same),
       conv_case("winograd/many_out", {1, 34, 37, 16}, {70, 3, 3, 16}, same),
+      conv_case("winograd/many_channels", {1, 16, 16, 512}, {35, 3, 3, 512}, same),
       conv_case("winograd/uneven_padding", {1, 35, 30, 17}, {5, 3, 3, 17}, {1, 2, 0, 1, 2}),
       conv_case("winograd/enlarged", {2, 11, 14, 18}, {20, 3, 3, 18}, ConvOptions::same(3, 2)),
       conv_case("winograd/enlarged_few_out", {1, 17, 19, 16}, {2, 3, 3, 16}, ConvOptions::same(3, 2)),
