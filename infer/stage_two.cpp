@@ -5,7 +5,6 @@
 #include "autograd/elementwise.h"
 #include "autograd/resample.h"
 #include "data/resize.h"
-#include "infer/tiled_autoencoder.h"
 #include "infer/tiling.h"
 #include "models/diffusion/start_point.h"
 
@@ -45,9 +44,7 @@ Tensor StageTwo::condition(const Tensor& cleaned) const {
   const NoGrad no_grad;
   const bool tiled = in_tiles() || options_.encoder_tile > 0;
   const Tensor padded = to_signed(pad_to_multiple(cleaned, tiled ? tiled_multiple : whole_multiple).to(networks_.device()));
-  if (options_.encoder_tile == 0) return networks_.encode(padded);
-  const DiagonalGaussian latents(moments_in_tiles(networks_.vae, padded, options_.encoder_tile));
-  return scale(latents.mean, networks_.config().latent_scale_factor);
+  return networks_.encode(padded, options_.encoder_tile);
 }
 
 Shape StageTwo::start_shape(const Tensor& condition) const {
@@ -99,9 +96,7 @@ StageTwo::Predict StageTwo::tiled(Predict predict) const {
 
 Tensor StageTwo::decode(const Tensor& latents) const {
   const NoGrad no_grad;
-  if (options_.decoder_tile == 0) return from_signed(networks_.decode(latents)).to(Device{});
-  const Tensor unscaled = scale(latents, 1 / networks_.config().latent_scale_factor);
-  return from_signed(decoded_in_tiles(networks_.vae, unscaled, options_.decoder_tile)).to(Device{});
+  return from_signed(networks_.decode(latents, options_.decoder_tile)).to(Device{});
 }
 
 }  // namespace relume

@@ -18,7 +18,7 @@ struct StageTwoOptions {
   int64_t noise_augmentation = 0;     // time of the noise that is added to the condition; 0: none
   double strength = 1;                // of the control
   int64_t tile = 0, tile_stride = 0;  // of latents, in their pixels, multiples of 8; 0: whole
-  // Tiles of the autoencoder as the reference has them (infer/tiled_autoencoder.h): pixels, latents; 0: whole.
+  // Tiles of the autoencoder as the reference has them (models/autoencoder_tiles.h): pixels, latents; 0: whole.
   int64_t encoder_tile = 0, decoder_tile = 0;
 };
 

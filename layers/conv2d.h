@@ -38,6 +38,17 @@ class Conv2d : public Module {
     return with_path([&] { return conv2d(x, parameter_for(x, weight), parameter_for(x, bias), options_, act, residual); });
   }
 
+  // For maps that are computed in pieces, with nothing recorded for gradients: conv(x) + residual into y [N, H', W', out], with
+  // the padding around this piece in place of options()'. residual may be y, or undefined.
+  void write(const Tensor& y, const Tensor& x, const ConvOptions& around, const Tensor& residual = {}) const {
+    with_path([&] {
+      const NoGrad no_grad;
+      kernels::conv2d_forward.on(x.device())(y, x, parameter_for(x, weight), parameter_for(x, bias), around, {{}, residual});
+    });
+  }
+
+  const ConvOptions& options() const { return options_; }
+
   Tensor weight, bias;
 
  private:

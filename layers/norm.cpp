@@ -1,35 +1,27 @@
 #include "layers/norm.h"
 
-#include <cmath>
-
 namespace relume {
 
-GroupNorm::Statistics GroupNorm::statistics(const Tensor& x) const {
-  RELUME_CHECK(x.rank() == 4 && x.shape(0) == 1, "GroupNorm: statistics of ", x, ", expected one sample");
-  const NoGrad no_grad;
-  const Tensor stats = Tensor::empty({1, options_.groups, 2}, DType::f32, x.device());
-  kernels::group_norm_forward.on(x.device())(empty_like(x), stats, x, parameter_for(x, weight), parameter_for(x, bias),
-                                             options_);
-  const Tensor numbers = stats.to(Device{});
-  Statistics s;
-  for (int g = 0; g < options_.groups; ++g) {
-    const double rstd = numbers.data<float>()[2 * g + 1];
-    s.mean.push_back(numbers.data<float>()[2 * g]);
-    s.variance.push_back(1 / (rstd * rstd) - options_.eps);
-  }
-  return s;
+Tensor GroupNorm::stats(const Tensor& x) const {
+  return with_path([&] {
+    RELUME_CHECK(x.rank() == 4 && x.numel() > 0 && x.shape(3) == weight.shape(0), "GroupNorm: ", x,
+                 " given, expected [N, H, W, ", weight.shape(0), "]");
+    const DType statistic = x.dtype() == DType::f64 ? DType::f64 : DType::f32;
+    const Tensor stats = Tensor::empty({x.shape(0), options_.groups, 2}, statistic, x.device());
+    kernels::group_norm_forward.on(x.device())({}, stats, x, {}, {}, options_);
+    return stats;
+  });
 }
 
-Tensor GroupNorm::by(const Statistics& s, const Tensor& x) const {
-  const int64_t channels = x.shape(-1), in_group = channels / options_.groups;
-  const Tensor w = weight.detach().to(Device{}), b = bias.detach().to(Device{});
-  std::vector<double> factor(size_t(channels), 0.0), shift(size_t(channels), 0.0);
-  for (int64_t c = 0; c < channels; ++c) {
-    const size_t g = size_t(c / in_group), at = size_t(c);
-    factor[at] = w.data<float>()[c] / std::sqrt(s.variance[g] + options_.eps);
-    shift[at] = b.data<float>()[c] - s.mean[g] * factor[at];
-  }
-  return activate(channel_affine(x, factor, shift), options_.act);
+void GroupNorm::apply(const Tensor& y, const Tensor& x, const Tensor& stats) const {
+  with_path([&] {
+    RELUME_CHECK(x.rank() == 4 && x.shape(3) == weight.shape(0) && y.shape() == x.shape(), "GroupNorm: ", x, " to ", y,
+                 " given, expected [N, H, W, ", weight.shape(0), "]");
+    RELUME_CHECK(stats.shape() == (Shape{x.shape(0), options_.groups, 2}), "GroupNorm: statistics ", stats,
+                 " given, expected [", x.shape(0), ", ", options_.groups, ", 2]");
+    const NoGrad no_grad;
+    kernels::group_norm_apply.on(x.device())(y, x, stats, parameter_for(x, weight), parameter_for(x, bias), options_);
+  });
 }
 
 }  // namespace relume

@@ -1,8 +1,6 @@
 // Normalisation layers.
 #pragma once
 
-#include <vector>
-
 #include "autograd/matmul.h"
 #include "autograd/norm.h"
 #include "layers/module.h"
@@ -43,12 +41,10 @@ class GroupNorm : public Module {
     return with_path([&] { return group_norm(x, parameter_for(x, weight), parameter_for(x, bias), options_); });
   }
 
-  // The same by statistics from elsewhere, as where a map is normalised in pieces: of each group, for x [1, H, W, channels].
-  struct Statistics {
-    std::vector<double> mean, variance;
-  };
-  Statistics statistics(const Tensor& x) const;  // of x itself
-  Tensor by(const Statistics& statistics, const Tensor& x) const;
+  // For maps that are normalised in pieces, with nothing recorded for gradients. stats() gives [N, groups, 2], the mean of each
+  // group and the inverse of its deviation; apply() writes to y, which may be x, what becomes of x by such statistics.
+  Tensor stats(const Tensor& x) const;
+  void apply(const Tensor& y, const Tensor& x, const Tensor& stats) const;
 
   Tensor weight, bias;
 

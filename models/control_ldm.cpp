@@ -1,6 +1,7 @@
 #include "models/control_ldm.h"
 
 #include "autograd/elementwise.h"
+#include "models/autoencoder_tiles.h"
 #include "models/diffusion/classifier_free.h"
 
 namespace relume {
@@ -49,16 +50,18 @@ void ControlLdm::set_compute_type(DType type) {
   control_net.set_compute_type(type);
 }
 
-DiagonalGaussian ControlLdm::distribution(const Tensor& pictures) const {
-  return DiagonalGaussian(cast(vae.moments(cast(pictures, compute_)), DType::f32));
+DiagonalGaussian ControlLdm::distribution(const Tensor& pictures, int64_t tile) const {
+  const Tensor x = cast(pictures, compute_);
+  return DiagonalGaussian(cast(tile == 0 ? vae.moments(x) : moments_in_tiles(vae, x, tile), DType::f32));
 }
 
-Tensor ControlLdm::encode(const Tensor& pictures) const {
-  return scale(distribution(pictures).mean, config_.latent_scale_factor);
+Tensor ControlLdm::encode(const Tensor& pictures, int64_t tile) const {
+  return scale(distribution(pictures, tile).mean, config_.latent_scale_factor);
 }
 
-Tensor ControlLdm::decode(const Tensor& latents) const {
-  return cast(vae.decode(cast(scale(latents, 1 / config_.latent_scale_factor), compute_)), DType::f32);
+Tensor ControlLdm::decode(const Tensor& latents, int64_t tile) const {
+  const Tensor z = cast(scale(latents, 1 / config_.latent_scale_factor), compute_);
+  return cast(tile == 0 ? vae.decode(z) : decoded_in_tiles(vae, z, tile), DType::f32);
 }
 
 TextCondition ControlLdm::texts(const Tensor& states) const {

@@ -37,11 +37,12 @@ class ControlLdm {
   explicit ControlLdm(const ControlLdmConfig& config, Device device = {});
 
   // Pictures f32 [N, H, W, 3] in [-1, 1], H and W multiples of vae.config().reduction(), to latents f32 [N, h, w, 4] as they
-  // are diffused: the mode of the autoencoder's distribution. And back, not clamped. Both on device().
-  Tensor encode(const Tensor& pictures) const;
-  Tensor decode(const Tensor& latents) const;
+  // are diffused: the mode of the autoencoder's distribution. And back, not clamped. Both on device(). With a `tile`, in the
+  // reference's tiles of so many pixels, or latents, and nothing is recorded for gradients (models/autoencoder_tiles.h).
+  Tensor encode(const Tensor& pictures, int64_t tile = 0) const;
+  Tensor decode(const Tensor& latents, int64_t tile = 0) const;
   // The whole distribution of the latents, not scaled.
-  DiagonalGaussian distribution(const Tensor& pictures) const;
+  DiagonalGaussian distribution(const Tensor& pictures, int64_t tile = 0) const;
 
   TextCondition texts(const Tensor& states) const;  // of R texts, f32 [R, context_length, context_dim], as ClipText gives them
 

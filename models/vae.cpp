@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "autograd/attention.h"
+#include "models/autoencoder_strips.h"
 
 namespace relume {
 
@@ -34,6 +35,12 @@ void AutoencoderConfig::validate() const {
                "attn_resolutions need a resolution that is a multiple of ", reduction(), "; it is ", resolution);
 }
 
+Tensor AutoencoderStep::behind_norm(const Tensor& normed, const Tensor& kept) const {
+  if (attention) return attention->attended(normed, kept);
+  if (!adds) return (*conv)(normed);
+  return (*conv)(normed, {}, shortcut ? (*shortcut)(kept) : kept);
+}
+
 ResnetBlock::ResnetBlock(Module* parent, std::string name, int64_t in, int64_t out)
     : Module(parent, std::move(name)),
       norm1_(this, "norm1", in, silu_norm),
@@ -48,11 +55,8 @@ Tensor ResnetBlock::operator()(const Tensor& x) const {
 }
 
 void ResnetBlock::list_steps(AutoencoderSteps& steps) const {
-  steps.push_back({nullptr, [this](AutoencoderPiece& p) { p.skip = nin_shortcut_ ? (*nin_shortcut_)(p.x) : p.x; }});
-  steps.push_back({&norm1_, {}});
-  steps.push_back({nullptr, [this](AutoencoderPiece& p) { p.x = conv1_(p.x); }});
-  steps.push_back({&norm2_, {}});
-  steps.push_back({nullptr, [this](AutoencoderPiece& p) { p.x = conv2_(p.x, {}, std::exchange(p.skip, {})); }});
+  steps.push_back({.norm = &norm1_, .conv = &conv1_, .keeps = true});
+  steps.push_back({.norm = &norm2_, .conv = &conv2_, .adds = true, .shortcut = nin_shortcut_ ? &*nin_shortcut_ : nullptr});
 }
 
 AttnBlock::AttnBlock(Module* parent, std::string name, int64_t channels)
@@ -76,9 +80,7 @@ Tensor AttnBlock::attended(const Tensor& normed, const Tensor& x) const {
 }
 
 void AttnBlock::list_steps(AutoencoderSteps& steps) const {
-  steps.push_back({nullptr, [](AutoencoderPiece& p) { p.skip = p.x; }});
-  steps.push_back({&norm_, {}});
-  steps.push_back({nullptr, [this](AutoencoderPiece& p) { p.x = attended(p.x, std::exchange(p.skip, {})); }});
+  steps.push_back({.norm = &norm_, .attention = this, .keeps = true, .adds = true});
 }
 
 AutoencoderLevel::AutoencoderLevel(Module* parent, std::string name, const AutoencoderLevelShape& s)
@@ -112,7 +114,7 @@ void AutoencoderLevel::list_steps(AutoencoderSteps& steps) const {
     block_[i].list_steps(steps);
     if (attn_.size() > 0) attn_[i].list_steps(steps);
   }
-  if (resample_) steps.push_back({nullptr, [this](AutoencoderPiece& p) { p.x = (*resample_)(p.x); }});
+  if (resample_) steps.push_back({.conv = resample_.get()});
 }
 
 AutoencoderMiddle::AutoencoderMiddle(Module* parent, std::string name, int64_t channels)
@@ -150,11 +152,10 @@ Tensor AutoencoderEncoder::operator()(const Tensor& x) const {
 }
 
 AutoencoderSteps AutoencoderEncoder::steps() const {
-  AutoencoderSteps steps{{nullptr, [this](AutoencoderPiece& p) { p.x = conv_in_(p.x); }}};
+  AutoencoderSteps steps{{.conv = &conv_in_}};
   for (const auto& level : down_) level->list_steps(steps);
   mid_.list_steps(steps);
-  steps.push_back({&norm_out_, {}});
-  steps.push_back({nullptr, [this](AutoencoderPiece& p) { p.x = conv_out_(p.x); }});
+  steps.push_back({.norm = &norm_out_, .conv = &conv_out_});
   return steps;
 }
 
@@ -181,11 +182,10 @@ Tensor AutoencoderDecoder::operator()(const Tensor& z) const {
 }
 
 AutoencoderSteps AutoencoderDecoder::steps() const {
-  AutoencoderSteps steps{{nullptr, [this](AutoencoderPiece& p) { p.x = conv_in_(p.x); }}};
+  AutoencoderSteps steps{{.conv = &conv_in_}};
   mid_.list_steps(steps);
   for (size_t i = up_.size(); i-- > 0;) up_[i].list_steps(steps);
-  steps.push_back({&norm_out_, {}});
-  steps.push_back({nullptr, [this](AutoencoderPiece& p) { p.x = conv_out_(p.x); }});
+  steps.push_back({.norm = &norm_out_, .conv = &conv_out_});
   return steps;
 }
 
@@ -209,6 +209,17 @@ Tensor DiagonalGaussian::divergence() const {
   return reshape(linear(reshape(terms, {samples, numbers}), halves, {}), {samples});
 }
 
+Tensor sample_by_sample(const Tensor& batch, const std::function<Tensor(const Tensor&)>& f) {
+  if (batch.shape(0) == 1) return f(batch);
+  Tensor out;
+  for (int64_t n = 0; n < batch.shape(0); ++n) {
+    const Tensor one = f(batch.slice(n, n + 1));
+    if (!out) out = Tensor::empty(one.shape().with(0, batch.shape(0)), one.dtype(), one.device());
+    out.slice(n, n + 1).copy_from(one);
+  }
+  return out;
+}
+
 AutoencoderKL::AutoencoderKL(const AutoencoderConfig& config, Device device)
     : Module(nullptr, "", device),
       config_(validated(config)),
@@ -217,18 +228,25 @@ AutoencoderKL::AutoencoderKL(const AutoencoderConfig& config, Device device)
       quant_conv(this, "quant_conv", {2 * config.z_channels, 2 * config.embed_dim, 1}),
       post_quant_conv(this, "post_quant_conv", {config.embed_dim, config.z_channels, 1}) {}
 
-Tensor AutoencoderKL::moments(const Tensor& x) const {
+// Whether the largest map of a sample, `enlarged` times as large as x, is larger than a strip.
+bool AutoencoderKL::in_strips(const Tensor& x, int64_t enlarged) const {
+  const int64_t pixels = x.shape(1) * x.shape(2) * enlarged * enlarged;
+  return !grad_enabled() && pixels * config_.channels(0) * size_of(x.dtype()) > strip_bytes;
+}
+
+Tensor AutoencoderKL::encoded(const Tensor& x) const {
   RELUME_CHECK(x.rank() == 4 && x.shape(3) == config_.in_channels, "AutoencoderKL: pictures ", x, " given, expected [N, H, W, ",
                config_.in_channels, "]");
   RELUME_CHECK(std::min(x.shape(1), x.shape(2)) >= config_.reduction(), "AutoencoderKL: pictures ", x.shape(),
                " are smaller than one latent of ", config_.reduction(), " x ", config_.reduction(), " pixels; pad them");
-  return quant_conv(encoder(x));
+  return in_strips(x, 1) ? run_in_strips(encoder.steps(), x) : encoder(x);
 }
 
 Tensor AutoencoderKL::decode(const Tensor& z) const {
   RELUME_CHECK(z.rank() == 4 && z.shape(3) == config_.embed_dim, "AutoencoderKL: latents ", z, " given, expected [N, h, w, ",
                config_.embed_dim, "]");
-  return decoder(post_quant_conv(z));
+  const Tensor x = post_quant_conv(z);
+  return in_strips(x, config_.reduction()) ? run_in_strips(decoder.steps(), x) : decoder(x);
 }
 
 }  // namespace relume

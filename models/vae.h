@@ -51,14 +51,19 @@ struct AutoencoderConfig {
   int reduction() const { return 1 << (ch_mult.size() - 1); }  // side of a picture / side of its latents
 };
 
-// A way through the encoder or the decoder, for callers who go it on several pieces of a map at once: norms are where the
-// pieces must meet.
-struct AutoencoderPiece {
-  Tensor x, skip;
-};
+class AttnBlock;
+
+// A step on the way through the encoder or the decoder, for those who go it in pieces: norms are where all pieces must meet.
 struct AutoencoderStep {
-  const GroupNorm* norm = nullptr;  // of the piece's x; null:
-  std::function<void(AutoencoderPiece&)> change;
+  const GroupNorm* norm = nullptr;       // comes first; null: none
+  const Conv2d* conv = nullptr;          // what it does behind the norm: this convolution
+  const AttnBlock* attention = nullptr;  // or this attention, and one of the two is null
+  bool keeps = false;                    // its input, as it is ahead of the norm, is kept
+  bool adds = false;                     // what was kept is added to its result
+  const Conv2d* shortcut = nullptr;      // through this convolution of single pixels; null: as it is
+
+  // What it makes of the normalised input, with what was kept.
+  Tensor behind_norm(const Tensor& normed, const Tensor& kept) const;
 };
 using AutoencoderSteps = std::vector<AutoencoderStep>;
 
@@ -81,11 +86,11 @@ class ResnetBlock : public Module {
 class AttnBlock : public Module {
  public:
   AttnBlock(Module* parent, std::string name, int64_t channels);
-  Tensor operator()(const Tensor& x) const;  // [N, H, W, channels]
+  Tensor operator()(const Tensor& x) const;                      // [N, H, W, channels]
+  Tensor attended(const Tensor& normed, const Tensor& x) const;  // behind the norm
   void list_steps(AutoencoderSteps& steps) const;
 
  private:
-  Tensor attended(const Tensor& normed, const Tensor& x) const;
   GroupNorm norm_;
   Conv2d q_, k_, v_, proj_out_;
 };
@@ -163,6 +168,9 @@ struct DiagonalGaussian {
   Tensor logvar;  // within [-30, 20]
 };
 
+// f(sample [1, ...]) of each sample of a batch, put together.
+Tensor sample_by_sample(const Tensor& batch, const std::function<Tensor(const Tensor&)>& f);
+
 class AutoencoderKL : public Module {
  public:
   explicit AutoencoderKL(const AutoencoderConfig& config, Device device = {});
@@ -170,14 +178,18 @@ class AutoencoderKL : public Module {
   // Pictures [N, H, W, in_channels] in [-1, 1], sides of at least reduction(), to their latents, which have no scale factor yet
   // (Stable Diffusion multiplies by 0.18215). Sides that are no multiple of reduction() lose the rest.
   DiagonalGaussian encode(const Tensor& pictures) const { return DiagonalGaussian(moments(pictures)); }
-  Tensor moments(const Tensor& pictures) const;  // [N, h, w, 2 * embed_dim]
+  Tensor moments(const Tensor& pictures) const { return quant_conv(encoded(pictures)); }  // [N, h, w, 2 * embed_dim]
+  Tensor encoded(const Tensor& pictures) const;  // [N, h, w, 2 * z_channels]: what the encoder itself gives
   // Latents [N, h, w, embed_dim] to pictures [N, H, W, out_ch], about [-1, 1], not clamped.
   Tensor decode(const Tensor& latents) const;
+  // Large maps under NoGrad go through both in strips (models/autoencoder_strips.h): the same numbers in less memory.
 
   const AutoencoderConfig& config() const { return config_; }
   void initialise(uint64_t seed) const { init_parameters(*this, seed); }
 
  private:
+  bool in_strips(const Tensor& x, int64_t enlarged) const;
+
   AutoencoderConfig config_;
 
  public:

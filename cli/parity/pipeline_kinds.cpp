@@ -13,7 +13,7 @@
 #include "infer/cleaner.h"
 #include "infer/colour_fix.h"
 #include "infer/stage_two.h"
-#include "infer/tiled_autoencoder.h"
+#include "models/autoencoder_tiles.h"
 #include "models/diffusion/start_point.h"
 
 namespace relume::parity {

@@ -124,6 +124,16 @@ void set_normal(const Factors& f, const Maps& maps, int64_t group, double mean, 
   }
 }
 
+// Those of the samples [first, last) from stats [samples, groups, 2].
+template <class T> void set_normals(FactorTable& factors, const Maps& maps, int64_t first, int64_t last, const Tensor& stats,
+                                    const T* weight, const T* bias) {
+  for (int64_t n = first; n < last; ++n)
+    for (int64_t g = 0; g < maps.groups; ++g) {
+      const float* const found = stats.data<float>() + 2 * (n * maps.groups + g);
+      set_normal(factors[n - first], maps, g, double(found[0]), double(found[1]), weight, bias);
+    }
+}
+
 template <class T, class Act> void normalise_rows(const Strided<T>& y, const Strided<T>& x, int64_t row, int64_t rows,
                                                   int64_t channels, const Factors& factors, Act act) {
   const float *centre = factors.centre, *scale = factors.scale, *shift = factors.shift;
@@ -138,7 +148,7 @@ template <class T, class Act> void normalise_rows(const Strided<T>& y, const Str
 template <class T> void forward(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor& weight, const Tensor& bias,
                                 const GroupNormOptions& options) {
   const Maps maps(x, options.groups);
-  const Strided<T> from(x), to(y);
+  const Strided<T> from(x), to(y ? y : x);
   FactorTable factors(maps);
   std::vector<Moments> partial(size_t(maps.together * maps.blocks * maps.groups));
   for (int64_t first = 0; first < maps.samples; first += maps.together) {
@@ -151,11 +161,28 @@ template <class T> void forward(const Tensor& y, const Tensor& stats, const Tens
         const Moments found = joined(&partial[size_t((n - first) * maps.blocks * maps.groups + g)], maps);
         const double variance = std::max(0.0, found.deviations) / double(maps.pixels * maps.in_group);
         const double rstd = 1 / std::sqrt(variance + options.eps);
-        set_normal(factors[n - first], maps, g, found.mean, rstd, weight.data<T>(), bias.data<T>());
+        if (y) set_normal(factors[n - first], maps, g, found.mean, rstd, weight.data<T>(), bias.data<T>());
         if (!stats) continue;
         stats.data<float>()[2 * (n * maps.groups + g)] = float(found.mean);
         stats.data<float>()[2 * (n * maps.groups + g) + 1] = float(rstd);
       }
+    if (!y) continue;
+    visit_activation(options.act, [&](auto act) {
+      maps.for_each_block(first, last, [&](int64_t block, int64_t row, int64_t rows) {
+        normalise_rows(to, from, row, rows, maps.channels, factors[block / maps.blocks], act);
+      });
+    });
+  }
+}
+
+template <class T> void apply(const Tensor& y, const Tensor& x, const Tensor& stats, const Tensor& weight, const Tensor& bias,
+                              const GroupNormOptions& options) {
+  const Maps maps(x, options.groups);
+  const Strided<T> from(x), to(y);
+  FactorTable factors(maps);
+  for (int64_t first = 0; first < maps.samples; first += maps.together) {
+    const int64_t last = std::min(maps.samples, first + maps.together);
+    set_normals(factors, maps, first, last, stats, weight.data<T>(), bias.data<T>());
     visit_activation(options.act, [&](auto act) {
       maps.for_each_block(first, last, [&](int64_t block, int64_t row, int64_t rows) {
         normalise_rows(to, from, row, rows, maps.channels, factors[block / maps.blocks], act);
@@ -229,10 +256,7 @@ template <class T> void backward(const Tensor& dx, const Tensor& dweight, const 
   std::vector<double> parameters(size_t(2 * channels));  // of the bias, of the weight
   for (int64_t first = 0; first < maps.samples; first += maps.together) {
     const int64_t last = std::min(maps.samples, first + maps.together);
-    for (int64_t n = first; n < last; ++n)
-      for (int64_t g = 0; g < maps.groups; ++g)
-        set_normal(factors[n - first], maps, g, double(stats_of(n)[2 * g]), double(stats_of(n)[2 * g + 1]), weight.data<T>(),
-                   bias.data<T>());
+    set_normals(factors, maps, first, last, stats, weight.data<T>(), bias.data<T>());
     std::vector<float> partial(size_t((last - first) * maps.blocks * 2 * channels));
     visit_activation(options.act, [&](auto act) {
       maps.for_each_block(first, last, [&](int64_t block, int64_t row, int64_t rows) {
@@ -264,6 +288,16 @@ void group_norm_forward(const Tensor& y, const Tensor& stats, const Tensor& x, c
   });
 }
 
+void group_norm_apply(const Tensor& y, const Tensor& x, const Tensor& stats, const Tensor& weight, const Tensor& bias,
+                      const GroupNormOptions& options) {
+  visit_float("group_norm_apply", x, [&]<class T>() {
+    if constexpr (std::is_same_v<T, double>)
+      reference::group_norm_apply(y, x, stats, weight, bias, options);
+    else
+      apply<T>(y, x, stats, weight, bias, options);
+  });
+}
+
 void group_norm_backward(const Tensor& dx, const Tensor& dweight, const Tensor& dbias, const Tensor& dy, const Tensor& x,
                          const Tensor& stats, const Tensor& weight, const Tensor& bias, const GroupNormOptions& options) {
   visit_float("group_norm_backward", x, [&]<class T>() {
@@ -278,6 +312,7 @@ void group_norm_backward(const Tensor& dx, const Tensor& dweight, const Tensor& 
 
 void register_group_norm_kernels() {
   kernels::group_norm_forward.set(DeviceKind::cpu, group_norm_forward);
+  kernels::group_norm_apply.set(DeviceKind::cpu, group_norm_apply);
   kernels::group_norm_backward.set(DeviceKind::cpu, group_norm_backward);
 }
 

@@ -68,13 +68,13 @@ Shape whole_shape(const Tensor& weight) {
 }
 
 // The input of a convolution on its way to cuDNN: enlarged, with a border of zeros where the paddings of two sides differ (the
-// engines of cuDNN 9.14 get some gradients of weights wrong there), channels in eights.
+// engines of cuDNN 9.14 get some gradients of weights wrong there), or without the rows that are left out, channels in eights.
 class Layout {
  public:
   Layout(const Tensor& x, const ConvOptions& o) : enlarge_(o.enlarge), top_(o.top), left_(o.left), options_(o) {
     enlarged_ = {x.shape(0), x.shape(1) * enlarge_, x.shape(2) * enlarge_, x.shape(3)};
     padded_ = enlarged_;
-    if (o.top != o.bottom || o.left != o.right) {
+    if (o.top != o.bottom || o.left != o.right || std::min(o.top, o.left) < 0) {
       padded_ = enlarged_.with(1, enlarged_[1] + o.top + o.bottom).with(2, enlarged_[2] + o.left + o.right);
       options_.top = options_.bottom = options_.left = options_.right = 0;
     }

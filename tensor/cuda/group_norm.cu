@@ -288,6 +288,17 @@ template <class T> class Scratch {
   Storage storage_;
 };
 
+// `rest` may be null.
+template <class T, int N> void normalise(const char* name, const Tensor& y, const Tensor& x, const float* stats,
+                                         const float* rest, const Tensor& weight, const Tensor& bias,
+                                         const GroupNormOptions& options) {
+  const Tiling t(x, options.groups, N);
+  visit_activation(options.act, [&]<class Act>(Act act) {
+    launch(name, normalise_groups<T, N, Act>, t.grid(x), norm_threads, 0, stream(x.device()), t, Rows<T>(y), Rows<T>(x), stats,
+           rest, weight.data<T>(), bias.data<T>(), act);
+  });
+}
+
 template <class T, int N> void forward(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor& weight,
                                        const Tensor& bias, const GroupNormOptions& options) {
   constexpr const char* name = "group_norm_forward";
@@ -300,10 +311,7 @@ template <class T, int N> void forward(const Tensor& y, const Tensor& stats, con
   launch(name, partial_moments<T, N>, t.grid(x), norm_threads, 0, stream(device), t, partial.data(), Rows<T>(x));
   launch(name, join_moments, dim3(unsigned(groups)), warp_size, 0, stream(device), t, found, rest.data(), partial.data(),
          options.eps);
-  visit_activation(options.act, [&]<class Act>(Act act) {
-    launch(name, normalise_groups<T, N, Act>, t.grid(x), norm_threads, 0, stream(device), t, Rows<T>(y), Rows<T>(x), found,
-           rest.data(), weight.data<T>(), bias.data<T>(), act);
-  });
+  if (y) normalise<T, N>(name, y, x, found, rest.data(), weight, bias, options);
 }
 
 template <class T, int N> void backward(const Tensor& dx, const Tensor& dweight, const Tensor& dbias, const Tensor& dy,
@@ -341,6 +349,17 @@ void group_norm_forward(const Tensor& y, const Tensor& stats, const Tensor& x, c
   });
 }
 
+void group_norm_apply(const Tensor& y, const Tensor& x, const Tensor& stats, const Tensor& weight, const Tensor& bias,
+                      const GroupNormOptions& options) {
+  visit_float("group_norm_apply", x, [&]<class T>() {
+    with_pack<T>(
+        [&](auto pack) {
+          normalise<T, decltype(pack)::value>("group_norm_apply", y, x, stats.data<float>(), nullptr, weight, bias, options);
+        },
+        y, x);
+  });
+}
+
 void group_norm_backward(const Tensor& dx, const Tensor& dweight, const Tensor& dbias, const Tensor& dy, const Tensor& x,
                          const Tensor& stats, const Tensor& weight, const Tensor& bias, const GroupNormOptions& options) {
   visit_float("group_norm_backward", x, [&]<class T>() {
@@ -354,6 +373,7 @@ void group_norm_backward(const Tensor& dx, const Tensor& dweight, const Tensor& 
 
 void register_group_norm_kernels() {
   kernels::group_norm_forward.set(DeviceKind::cuda, group_norm_forward);
+  kernels::group_norm_apply.set(DeviceKind::cuda, group_norm_apply);
   kernels::group_norm_backward.set(DeviceKind::cuda, group_norm_backward);
 }
 

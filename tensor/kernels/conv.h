@@ -10,7 +10,7 @@ namespace relume::kernels {
 
 struct ConvOptions {
   int stride = 1;                                // 1 where there is an enlargement
-  int top = 0, left = 0, bottom = 0, right = 0;  // zero padding
+  int top = 0, left = 0, bottom = 0, right = 0;  // zero padding; negative: so many rows (columns) of x are left out
   int enlarge = 1;  // x is first enlarged so many times, each pixel repeated (nearest neighbour); the padding lies around that
   static ConvOptions same(int kernel, int enlarge = 1) {  // odd kernel, the (enlarged) size kept
     return {1, kernel / 2, kernel / 2, kernel / 2, kernel / 2, enlarge};

@@ -99,6 +99,7 @@ INSTANTIATE_TEST_SUITE_P(Op, OpCases, testing::ValuesIn(op_cases()), case_name);
 // Slots that no differentiable operation uses have tests of their own; each is named here with its test.
 const std::map<std::string, std::string>& tested_elsewhere() {
   static const std::map<std::string, std::string> slots{
+      {"group_norm_apply", "tests/tensor/norm_test.cpp"},
       {"fill_uniform", "tests/tensor/random_test.cpp"},
       {"fill_normal", "tests/tensor/random_test.cpp"},
       {"gradient_norm", "tests/train/adamw_test.cpp"},

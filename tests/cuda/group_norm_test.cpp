@@ -76,7 +76,24 @@ TEST_F(CudaGroupNorm, WhatIsNotWantedIsUndefined) {
     EXPECT_TRUE(same_bits(on_host(y), on_host(all.y))) << run;
     EXPECT_TRUE(same_bits(on_host(dx), on_host(all.dx))) << run;
     EXPECT_TRUE(same_bits(on_host(dweight), on_host(all.dweight))) << run;
+    const Tensor stats = empty_like(all.stats);
+    kernels::group_norm_forward.on(cuda_device)({}, stats, in.x, {}, {}, in.options);
+    EXPECT_TRUE(same_bits(on_host(stats), on_host(all.stats))) << run;
   });
+}
+
+TEST_F(CudaGroupNorm, ByStatisticsFromElsewhere) {
+  for (const auto& [dtype, tolerance] : {std::pair{DType::f32, 1e-6}, std::pair{DType::bf16, 0.004}})
+    for (const GroupNormInputs& host : large_cases()) {
+      const GroupNormInputs rounded = host.with([type = dtype](const Tensor& t) { return t.to(type); });
+      const GroupNormOutcome exact = rounded.exact();
+      for_each_run([&, limit = tolerance](const std::string& run) {
+        const GroupNormInputs in = rounded.with(on_device);
+        const Tensor y = in.x.clone();
+        kernels::group_norm_apply.on(cuda_device)(y, y, on_device(exact.stats.to(DType::f32)), in.weight, in.bias, in.options);
+        EXPECT_LE(relative_l2(on_host(y), exact.y), limit) << in.x << ", " << run;
+      });
+    }
 }
 
 TEST_F(CudaGroupNorm, GatedActivationsGradientMayTakeThePlaceOfTheInput) {

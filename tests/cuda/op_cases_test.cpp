@@ -21,6 +21,7 @@ const std::map<std::string, std::string>& tested_elsewhere() {
   static const std::map<std::string, std::string> slots{{"fill", "same_as_cpu_test.cpp"},
                                                         {"fill_uniform", "same_as_cpu_test.cpp"},
                                                         {"fill_normal", "same_as_cpu_test.cpp"},
+                                                        {"group_norm_apply", "group_norm_test.cpp"},
                                                         {"gradient_norm", "optimizer_test.cpp"},
                                                         {"adamw", "optimizer_test.cpp"},
                                                         {"correlate", "pictures_test.cpp"},

@@ -181,6 +181,22 @@ TEST_F(SameAsCpu, ConvolutionsOntoTheirResidual) {
   }
 }
 
+// Padding below zero: rows of the enlarged map are left out above, below, or on both sides.
+TEST_F(SameAsCpu, ConvolutionsOfAPartOfTheMap) {
+  const Tensor x = uniform({1, 4, 5, 3}, 1), w = uniform({5, 3, 3, 3}, 2);
+  for (const auto& [top, bottom] : {std::pair{-1, -1}, std::pair{1, -1}, std::pair{-1, 1}}) {
+    const auto part = [&, top = top, bottom = bottom](Device device) {
+      const Tensor y = Tensor::empty({1, 8 + top + bottom - 2, 10, 5}, DType::f32, device);
+      kernels::conv2d_forward.on(device)(y, x.to(device), w.to(device), {}, {1, top, 1, bottom, 1, 2}, {});
+      return y.to(Device{});
+    };
+    const Tensor host = part({});
+    for_each_run([&](const std::string& run) {
+      EXPECT_LE(relative_l2(part(cuda_device), host), 1e-6) << top << ", " << bottom << ", " << run;
+    });
+  }
+}
+
 TEST_F(SameAsCpu, NoSamplesGiveGradientsOfZero) {
   const Tensor none = Tensor::empty({0, 4, 4, 3}, DType::f32, cuda_device),
                dy = Tensor::empty({0, 4, 4, 2}, DType::f32, cuda_device);

@@ -142,6 +142,17 @@ TEST_F(StageTwoTest, PicturesAreDecodedToTheirRange) {
   EXPECT_EQ(part.data<float>()[7 * 3], picture.data<float>()[24 * 3]);
 }
 
+TEST_F(StageTwoTest, TheAutoencoderInTheReferencesTiles) {
+  const NoGrad no_grad;
+  StageTwoOptions o = short_course();
+  o.encoder_tile = 32, o.decoder_tile = 8;
+  const StageTwo stage(*networks_, o);
+  const Tensor padded = channel_affine(pad_to_multiple(picture_, 8), {2, 2, 2}, {-1, -1, -1});
+  EXPECT_TRUE(same_bits(stage.condition(picture_), networks_->encode(padded, 32)));
+  const Tensor latents = uniform({1, 34, 27, 4}, 6), decoded = networks_->decode(latents, 8);
+  EXPECT_TRUE(same_bits(stage.decode(latents), channel_affine(decoded, {0.5, 0.5, 0.5}, {0.5, 0.5, 0.5})));
+}
+
 TEST_F(StageTwoTest, WrongOptionsAreRefused) {
   const auto message = [&](auto&& change) {
     StageTwoOptions o = short_course();

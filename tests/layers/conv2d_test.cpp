@@ -31,6 +31,26 @@ TEST(Conv2d, PaddingBehindTheMapAlone) {
   EXPECT_TRUE(same_bits(conv(x), Tensor::of<float>({1, 2, 2, 1}, {10, 0, 0, 0})));
 }
 
+// A part of the result from the rows it needs, where the map goes on, and where an enlarged row is left out.
+TEST(Conv2d, PartsOfAResult) {
+  const NoGrad no_grad;
+  const auto part = [](const Tensor& map, int64_t begin, int64_t end) {
+    return map.reshape({map.shape(1), map.shape(2), map.shape(3)}).slice(begin, end).reshape(map.shape().with(1, end - begin));
+  };
+  for (const int enlarge : {1, 2})
+    for (const int64_t channels : {2, 16}) {
+      const Conv2d conv(nullptr, "", {.in = channels, .out = 5, .enlarge = enlarge});
+      init_parameters(conv, 1);
+      const Tensor x = uniform({1, 40, 36, channels}, 2), residual = uniform({1, 8, 36 * enlarge, 5}, 3);
+      ConvOptions around = conv.options();
+      around.top = around.bottom = enlarge == 1 ? 0 : -1;
+      const int64_t begin = 16, first = begin / enlarge - 1, rows = 8 / enlarge + 2;
+      const Tensor y = residual.clone(), expected = add(part(conv(x), begin, begin + 8), residual);
+      conv.write(y, part(x, first, first + rows), around, y);
+      EXPECT_LE(relative_l2(y, expected), 2e-6) << enlarge << ", " << channels;
+    }
+}
+
 TEST(ConvTranspose2d, EveryPixelBecomesASquare) {
   constexpr int in = 5, out = 3, side = 2;
   const ConvTranspose2d conv(nullptr, "", in, out, side);

@@ -26,6 +26,24 @@ TEST(GroupNorm, HasThePublishedNamesAndItsOptions) {
   EXPECT_TRUE(same_bits(block.norm(x), group_norm(x, block.norm.weight, block.norm.bias, options)));
 }
 
+// In pieces, each by the statistics of the whole.
+TEST(GroupNorm, PiecesByTheStatisticsOfTheWhole) {
+  const Block block({.groups = 3, .eps = 1e-6, .act = silu_activation});
+  for (const DType type : {DType::f32, DType::f64}) {
+    const Tensor x = uniform({2, 4, 5, 6}, 3, -1, 3).to(type), y = empty_like(x), whole = block.norm(x);
+    const Tensor stats = block.norm.stats(x);
+    EXPECT_EQ(stats.shape(), (Shape{2, 3, 2}));
+    for (const int64_t n : {0, 1})
+      for (const int64_t row : {0, 2}) {
+        const auto piece = [&](const Tensor& map) {
+          return map.slice(n, n + 1).reshape({4, 5, 6}).slice(row, row + 2).reshape({1, 2, 5, 6});
+        };
+        block.norm.apply(piece(y), piece(x), stats.slice(n, n + 1));
+      }
+    EXPECT_LE(relative_l2(y, whole), type == DType::f64 ? 1e-14 : 3e-7);
+  }
+}
+
 TEST(GroupNorm, SaysWhatDoesNotFitAndWhere) {
   const Block block({.groups = 4});
   const std::string groups = input_error([&] { block.norm(uniform({1, 2, 2, 6}, 1)); });
@@ -34,6 +52,11 @@ TEST(GroupNorm, SaysWhatDoesNotFitAndWhere) {
   const std::string channels = input_error([&] { block.norm(uniform({1, 2, 2, 8}, 1)); });
   EXPECT_HAS(channels, "group_norm: weight f32 cpu [6] and bias f32 cpu [6] do not fit the last axis of f32 cpu [1, 2, 2, 8]");
   EXPECT_HAS(input_error([&] { block.norm(Tensor::zeros({0, 2, 2, 6})); }), "that is not empty");
+  const Tensor x = uniform({1, 2, 2, 8}, 1);
+  EXPECT_HAS(input_error([&] { block.norm.stats(x); }), "expected [N, H, W, 6]\nin in_layers.0");
+  EXPECT_HAS(input_error([&] { block.norm.apply(x, x, Tensor::zeros({1, 4, 2})); }), "expected [N, H, W, 6]");
+  const Tensor map = uniform({1, 2, 2, 6}, 1);
+  EXPECT_HAS(input_error([&] { block.norm.apply(map, map, Tensor::zeros({1, 3, 2})); }), "expected [1, 4, 2]");
 }
 
 }  // namespace

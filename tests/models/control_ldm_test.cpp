@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "autograd/graph.h"
+#include "models/autoencoder_tiles.h"
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
 #include "tests/support/small_control_ldm.h"
@@ -58,6 +59,24 @@ TEST_F(ControlLdmTest, LatentsAreScaled) {
   for (int64_t i = 0; i < latents.numel(); ++i)
     EXPECT_NEAR(latents.data<float>()[i], 0.18215 * mean.contiguous().data<float>()[i], 1e-6);
   EXPECT_LE(relative_l2(networks_->decode(latents), networks_->vae.decode(mean.contiguous())), 1e-5);
+}
+
+// Scaled, and computed in the networks' type, as the whole is.
+TEST_F(ControlLdmTest, TilesOfTheAutoencoder) {
+  const NoGrad no_grad;
+  const Tensor pictures = uniform({1, 104, 136, 3}, 3, -1, 1), latents = uniform({1, 34, 27, 4}, 4);
+  const double factor = networks_->config().latent_scale_factor;
+  const Tensor encoded = networks_->encode(pictures, 32), decoded = networks_->decode(latents, 8);
+  const Tensor mean = DiagonalGaussian(moments_in_tiles(networks_->vae, pictures, 32)).mean;
+  EXPECT_TRUE(same_bits(encoded, scale(mean, factor)));
+  EXPECT_TRUE(same_bits(decoded, decoded_in_tiles(networks_->vae, scale(latents, 1 / factor), 8)));
+  EXPECT_GT(relative_l2(decoded, networks_->decode(latents)), 1e-5) << "the reference's tiles are an approximation";
+  networks_->set_compute_type(DType::bf16);
+  const Tensor coarse = networks_->decode(latents, 8);
+  EXPECT_EQ(coarse.dtype(), DType::f32);
+  EXPECT_LE(relative_l2(coarse, decoded), 0.05);
+  EXPECT_GT(relative_l2(coarse, decoded), 1e-4);
+  EXPECT_LE(relative_l2(networks_->encode(pictures, 32), encoded), 0.05);
 }
 
 TEST_F(ControlLdmTest, WhatDoesNotFitIsNamed) {

@@ -70,6 +70,21 @@ TEST(GroupNorm, WhatIsNotWantedIsUndefined) {
   kernels::group_norm_backward.on({})(dx, {}, {}, in.dy, in.x, all.stats, in.weight, in.bias, in.options);
   kernels::group_norm_backward.on({})({}, dweight, {}, in.dy, in.x, all.stats, in.weight, in.bias, in.options);
   EXPECT_TRUE(same_bits(y, all.y) && same_bits(dx, all.dx) && same_bits(dweight, all.dweight));
+  const Tensor stats = empty_like(all.stats);
+  kernels::group_norm_forward.on({})({}, stats, in.x, {}, {}, in.options);
+  EXPECT_TRUE(same_bits(stats, all.stats));
+}
+
+TEST(GroupNorm, ByStatisticsFromElsewhere) {
+  for (const GroupNormInputs& in : many_blocks()) {
+    const GroupNormOutcome all = in.run(), exact = in.exact();
+    const Tensor y = in.x.clone();
+    kernels::group_norm_apply.on({})(y, y, all.stats, in.weight, in.bias, in.options);
+    EXPECT_LE(relative_l2(y, exact.y), 2e-6) << in.x;
+    const GroupNormInputs doubles = in.with([](const Tensor& t) { return t.to(DType::f64); });
+    kernels::group_norm_apply.on({})(doubles.x, doubles.x, exact.stats, doubles.weight, doubles.bias, in.options);
+    EXPECT_TRUE(same_bits(doubles.x, exact.y)) << in.x;
+  }
 }
 
 }  // namespace

@@ -65,20 +65,30 @@ void layer_norm_backward(const Tensor& dx, const Tensor& dweight, const Tensor& 
 
 void group_norm_forward(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor& weight, const Tensor& bias,
                         const kernels::GroupNormOptions& options) {
-  const double count = elements_of_group(x, options.groups), *w = weight.data<double>(), *b = bias.data<double>();
+  const double count = elements_of_group(x, options.groups);
+  const Tensor found = stats ? stats : Tensor::empty({x.shape(0), options.groups, 2}, DType::f64);
+  for (int64_t n = 0; n < x.shape(0); ++n)
+    for (int64_t g = 0; g < options.groups; ++g) {
+      double mean = 0, variance = 0;
+      const auto for_each = [&](auto&& f) { for_each_of_group(x, options.groups, n, g, f); };
+      for_each([&](int64_t r, int64_t c) { mean += at(x, r, c) / count; });
+      for_each([&](int64_t r, int64_t c) { variance += (at(x, r, c) - mean) * (at(x, r, c) - mean) / count; });
+      found.data<double>()[2 * (n * options.groups + g)] = mean;
+      found.data<double>()[2 * (n * options.groups + g) + 1] = 1 / std::sqrt(variance + options.eps);
+    }
+  if (y) group_norm_apply(y, x, found, weight, bias, options);
+}
+
+void group_norm_apply(const Tensor& y, const Tensor& x, const Tensor& stats, const Tensor& weight, const Tensor& bias,
+                      const kernels::GroupNormOptions& options) {
+  const double *w = weight.data<double>(), *b = bias.data<double>();
   visit_activation(options.act, [&](auto act) {
     for (int64_t n = 0; n < x.shape(0); ++n)
       for (int64_t g = 0; g < options.groups; ++g) {
-        double mean = 0, variance = 0;
-        const auto for_each = [&](auto&& f) { for_each_of_group(x, options.groups, n, g, f); };
-        for_each([&](int64_t r, int64_t c) { mean += at(x, r, c) / count; });
-        for_each([&](int64_t r, int64_t c) { variance += (at(x, r, c) - mean) * (at(x, r, c) - mean) / count; });
-        const double rstd = 1 / std::sqrt(variance + options.eps);
-        for_each([&](int64_t r, int64_t c) { at(y, r, c) = act.value((at(x, r, c) - mean) * rstd * w[c] + b[c]); });
-        if (stats) {
-          stats.data<double>()[2 * (n * options.groups + g)] = mean;
-          stats.data<double>()[2 * (n * options.groups + g) + 1] = rstd;
-        }
+        const double mean = stats.data<double>()[2 * (n * options.groups + g)];
+        const double rstd = stats.data<double>()[2 * (n * options.groups + g) + 1];
+        for_each_of_group(x, options.groups, n, g,
+                          [&](int64_t r, int64_t c) { at(y, r, c) = act.value((at(x, r, c) - mean) * rstd * w[c] + b[c]); });
       }
   });
 }

@@ -32,6 +32,8 @@ void layer_norm_backward(const Tensor& dx, const Tensor& dweight, const Tensor& 
                          const Tensor& stats, const Tensor& weight);
 void group_norm_forward(const Tensor& y, const Tensor& stats, const Tensor& x, const Tensor& weight, const Tensor& bias,
                         const kernels::GroupNormOptions& options);
+void group_norm_apply(const Tensor& y, const Tensor& x, const Tensor& stats, const Tensor& weight, const Tensor& bias,
+                      const kernels::GroupNormOptions& options);
 void group_norm_backward(const Tensor& dx, const Tensor& dweight, const Tensor& dbias, const Tensor& dy, const Tensor& x,
                          const Tensor& stats, const Tensor& weight, const Tensor& bias,
                          const kernels::GroupNormOptions& options);

@@ -1,6 +1,7 @@
-#include "infer/tiled_autoencoder.h"
+#include "models/autoencoder_tiles.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "autograd/resample.h"
 #include "base/interrupt.h"
@@ -25,26 +26,51 @@ Tensor part_of(const Tensor& map, const AutoencoderTile& y, const AutoencoderTil
   return pad(map, -y.begin, -x.begin, y.end - map.shape(1), x.end - map.shape(2), Border::zero);
 }
 
+// A piece of a map on its way, and what the steps kept of it.
+struct Piece {
+  Tensor x, kept;
+};
+
 // All pieces normalised by the mean of their statistics, weighted by their pixels.
-void normalise_together(const GroupNorm& norm, std::vector<AutoencoderPiece>& pieces) {
-  GroupNorm::Statistics shared;
+void normalise_together(const GroupNorm& norm, std::vector<Piece>& pieces) {
+  std::vector<double> means, variances;  // of each group, the norm's epsilon within
   double pixels = 0;
-  for (const AutoencoderPiece& piece : pieces) {
-    const GroupNorm::Statistics own = norm.statistics(piece.x);
+  for (const Piece& piece : pieces) {
+    const Tensor stats = norm.stats(piece.x).to(Device{}).to(DType::f64);
     const double weight = double(piece.x.shape(1) * piece.x.shape(2));
-    shared.mean.resize(own.mean.size()), shared.variance.resize(own.mean.size());
-    for (size_t g = 0; g < own.mean.size(); ++g) {
-      shared.mean[g] += weight * own.mean[g];
-      shared.variance[g] += weight * own.variance[g];
+    means.resize(size_t(stats.shape(1))), variances.resize(means.size());
+    for (size_t g = 0; g < means.size(); ++g) {
+      const double* const found = stats.data<double>() + 2 * g;
+      means[g] += weight * found[0], variances[g] += weight / (found[1] * found[1]);
     }
     pixels += weight;
   }
-  for (size_t g = 0; g < shared.mean.size(); ++g) shared.mean[g] /= pixels, shared.variance[g] /= pixels;
-  for (AutoencoderPiece& piece : pieces) piece.x = norm.by(shared, piece.x);
+  std::vector<double> shared;
+  for (size_t g = 0; g < means.size(); ++g)
+    shared.push_back(means[g] / pixels), shared.push_back(1 / std::sqrt(variances[g] / pixels));
+  const Tensor& first = pieces[0].x;
+  const Tensor stats = Tensor::of<double>({1, int64_t(means.size()), 2}, shared)
+                           .to(first.dtype() == DType::f64 ? DType::f64 : DType::f32)
+                           .to(first.device());
+  for (Piece& piece : pieces) {
+    const Tensor normed = empty_like(piece.x);
+    norm.apply(normed, piece.x, stats);
+    piece.x = normed;
+  }
+}
+
+void take(const AutoencoderStep& step, std::vector<Piece>& pieces) {
+  for (Piece& piece : pieces)
+    if (step.keeps) piece.kept = piece.x;
+  if (step.norm) normalise_together(*step.norm, pieces);
+  for (Piece& piece : pieces) {
+    piece.x = step.behind_norm(piece.x, piece.kept);
+    if (step.adds) piece.kept = {};
+  }
 }
 
 // What each piece owns, side by side. `scaled` leads from pixels of the input to those of the result.
-template <class Scaled> Tensor stitched(const std::vector<AutoencoderPiece>& pieces, const std::vector<AutoencoderTile>& rows,
+template <class Scaled> Tensor stitched(const std::vector<Piece>& pieces, const std::vector<AutoencoderTile>& rows,
                                         const std::vector<AutoencoderTile>& columns, const Scaled& scaled) {
   const Tensor& first = pieces[0].x;
   const int64_t channels = first.shape(3);
@@ -66,27 +92,14 @@ template <class Scaled> Tensor stitched(const std::vector<AutoencoderPiece>& pie
 // One sample through the steps; its result is `up` times as large, or 1 / `down`.
 Tensor run_steps(const AutoencoderSteps& steps, const Tensor& map, int64_t tile, int64_t border, int64_t up, int64_t down) {
   const auto rows = autoencoder_tiles(map.shape(1), tile, border), columns = autoencoder_tiles(map.shape(2), tile, border);
-  std::vector<AutoencoderPiece> pieces;
+  std::vector<Piece> pieces;
   for (const AutoencoderTile& y : rows)
     for (const AutoencoderTile& x : columns) pieces.push_back({part_of(map, y, x), {}});
   for (const AutoencoderStep& step : steps) {
     throw_if_interrupted();
-    if (step.norm)
-      normalise_together(*step.norm, pieces);
-    else
-      for (AutoencoderPiece& piece : pieces) step.change(piece);
+    take(step, pieces);
   }
   return stitched(pieces, rows, columns, [&](int64_t n) { return n * up / down; });
-}
-
-Tensor for_each_sample(const Tensor& batch, const std::function<Tensor(const Tensor&)>& f) {
-  Tensor out;
-  for (int64_t n = 0; n < batch.shape(0); ++n) {
-    const Tensor one = f(batch.slice(n, n + 1));
-    if (!out) out = Tensor::empty(one.shape().with(0, batch.shape(0)), one.dtype(), one.device());
-    out.slice(n, n + 1).copy_from(one);
-  }
-  return out;
 }
 
 bool is_small(const Tensor& map, int64_t tile, int64_t border) {
@@ -111,9 +124,9 @@ std::vector<AutoencoderTile> autoencoder_tiles(int64_t length, int64_t tile, int
 
 Tensor encoded_in_tiles(const AutoencoderKL& vae, const Tensor& pictures, int64_t tile) {
   const NoGrad no_grad;
-  if (is_small(pictures, tile, encoder_border)) return vae.encoder(pictures);
+  if (is_small(pictures, tile, encoder_border)) return vae.encoded(pictures);
   const AutoencoderSteps steps = vae.encoder.steps();
-  return for_each_sample(
+  return sample_by_sample(
       pictures, [&](const Tensor& one) { return run_steps(steps, one, tile, encoder_border, 1, vae.config().reduction()); });
 }
 
@@ -126,7 +139,7 @@ Tensor decoded_in_tiles(const AutoencoderKL& vae, const Tensor& latents, int64_t
   const NoGrad no_grad;
   if (is_small(latents, tile, decoder_border)) return vae.decode(latents);
   const AutoencoderSteps steps = vae.decoder.steps();
-  return for_each_sample(vae.post_quant_conv(latents), [&](const Tensor& one) {
+  return sample_by_sample(vae.post_quant_conv(latents), [&](const Tensor& one) {
     return run_steps(steps, one, tile, decoder_border, vae.config().reduction(), 1);
   });
 }
