@@ -55,13 +55,6 @@ std::string both_spellings(const std::string& flag) {
   return other == flag ? flag : flag + "," + other;
 }
 
-std::vector<std::string> preset_names() {
-  std::vector<std::string> names;
-  for (const fs::path& file : list_files(source_folder() / "configs/infer", {".yaml"}, false))
-    names.push_back(file.stem().string());
-  return names;
-}
-
 // A published file in the folder, whatever its format; empty where there is none.
 fs::path file_in(const fs::path& folder, const std::string& name) {
   for (const char* ending : {".safetensors", ".ckpt", ".pth", ".pt", ".h5"})
@@ -93,11 +86,7 @@ struct StageTwoArguments::Values {
 };
 
 StageTwoConfig preset_named(const std::string& name_or_file, const std::vector<std::string>& overrides) {
-  if (fs::is_regular_file(name_or_file)) return read_config<StageTwoConfig>(name_or_file, overrides);
-  const std::vector<std::string> names = preset_names();
-  RELUME_CHECK(std::ranges::count(names, name_or_file) > 0, "no file and no preset is called '", name_or_file, "'",
-               did_you_mean(name_or_file, names), "; presets are ", join(names, ", "));
-  return read_config<StageTwoConfig>(source_folder() / "configs/infer" / (name_or_file + ".yaml"), overrides);
+  return read_config<StageTwoConfig>(config_file("preset", "infer", name_or_file), overrides);
 }
 
 StageTwoArguments::StageTwoArguments(CLI::App& command) : values_(std::make_unique<Values>()) {
