@@ -38,7 +38,6 @@ class Refiner {
   Tensor operator()(const Tensor& cleaned, const PromptPair& prompt, uint64_t seed, uint32_t sample,
                     const RefineWatch& watch = {}) const;
 
-  int64_t parameter_count() const;                                      // of the networks that are kept
   const std::vector<std::string>& notices() const { return notices_; }  // for the user: prompts that were cut
 
  private:
@@ -47,7 +46,8 @@ class Refiner {
   TextCondition texts_of(const PromptPair& prompt) const;
   Tensor refined(const Tensor& picture, const PromptPair& prompt, uint64_t seed, uint32_t sample,
                  const RefineWatch& watch) const;
-  X0Hook hook_of(const Tensor& picture, uint64_t seed, uint32_t sample, const RefineWatch& watch) const;
+  using Shown = std::function<Tensor(const Tensor& latents)>;  // what latents decode to, in the picture's size
+  X0Hook hook_of(const Tensor& picture, Shown shown, uint64_t seed, uint32_t sample, const RefineWatch& watch) const;
   X0Hook guidance_of(const Tensor& picture, uint64_t seed, uint32_t sample) const;
   Tensor colours_fixed(const Tensor& picture, const Tensor& cleaned) const;
 
