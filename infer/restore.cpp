@@ -44,14 +44,15 @@ Tensor grey_of(const Tensor& picture) {
 
 Tensor restore_picture(const SwinIR& network, const Tensor& picture) { return clean(cleaner_of(network), picture); }
 
-Picture restore_picture(const Cleaner& cleaner, const Picture& picture, const PicturePlan& plan, bool sixteen_bit,
-                        const TileProgress& progress, const Refine& refine) {
-  const bool deep = sixteen_bit && picture.pixels.dtype() == DType::f32;
-  const int64_t height = plan.result_height, width = plan.result_width;
+Tensor cleaned_picture(const Cleaner& cleaner, const Picture& picture, const PicturePlan& plan, const TileProgress& progress) {
   CleanOptions options = plan.clean_options();
   options.progress = progress;
-  Tensor pixels = clean(cleaner, resized_first(picture.pixels, plan.height, plan.width), options);
-  if (refine) pixels = refine(pixels);
+  return clean(cleaner, resized_first(picture.pixels, plan.height, plan.width), options);
+}
+
+Picture finished_picture(Tensor pixels, const Picture& picture, const PicturePlan& plan, bool sixteen_bit) {
+  const bool deep = sixteen_bit && picture.pixels.dtype() == DType::f32;
+  const int64_t height = plan.result_height, width = plan.result_width;
   if (pixels.shape(0) != height || pixels.shape(1) != width)
     pixels = resize_torch(pixels, height, width, TorchResize::bicubic, {.antialias = true});
   if (picture.grey) pixels = grey_of(pixels);

@@ -18,15 +18,17 @@ namespace relume {
 // The picture is padded with zeros on the right and bottom to network.padding_multiple() and the result cropped (spec 5.2).
 Tensor restore_picture(const SwinIR& network, const Tensor& picture);
 
-// A picture as its plan has it, with what else a file carries. The picture is resized to plan.height x plan.width where it has
-// another size: bicubic, in Pillow's arithmetic (spec 5.1; of 16 bit the same without rounding to 8). Then stage one, whole or
-// in tiles (5.2); then antialiased bicubic to the result's size (5.3 step 8; as it is where the size is right). Alpha is
-// enlarged bicubically; the colour profile is kept; a grey picture becomes grey again (BT.601 luma of the result). Pixels are
-// truncated to 8 bit, or to 16 bit where the picture has 16 and `sixteen_bit` is set.
-// `refine` is what follows stage one, before the result gets its size: f32 [H, W, 3] to the same.
-using Refine = std::function<Tensor(const Tensor& cleaned)>;
-Picture restore_picture(const Cleaner& cleaner, const Picture& picture, const PicturePlan& plan, bool sixteen_bit,
-                        const TileProgress& progress = {}, const Refine& refine = {});
+// Stage one of a picture as its plan has it, f32 [H, W, 3], about [0, 1], not clamped. The picture is resized to plan.height x
+// plan.width where it has another size: bicubic, in Pillow's arithmetic (spec 5.1; of 16 bit the same without rounding to 8).
+// Then stage one, whole or in tiles (5.2).
+Tensor cleaned_picture(const Cleaner& cleaner, const Picture& picture, const PicturePlan& plan,
+                       const TileProgress& progress = {});
+
+// What becomes of restored pixels f32 [H, W, 3]: antialiased bicubic to the result's size (5.3 step 8; as they are where the
+// size is right), with what else the picture's file carries. Alpha is enlarged bicubically; the colour profile is kept; a grey
+// picture becomes grey again (BT.601 luma of the result). Pixels are truncated to 8 bit, or to 16 bit where the picture has 16
+// and `sixteen_bit` is set.
+Picture finished_picture(Tensor pixels, const Picture& picture, const PicturePlan& plan, bool sixteen_bit);
 
 struct RestoreOptions {
   std::filesystem::path input;   // a picture, or a folder of pictures (with its sub-folders)

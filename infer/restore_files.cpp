@@ -38,6 +38,13 @@ struct Job {
   PicturePlan plan;
 };
 
+// What stage one made of a picture.
+struct CleanedPicture {
+  std::filesystem::path from;
+  PicturePlan plan;  // by which it was made
+  Tensor pixels;
+};
+
 struct Failure {
   std::string name, reason;
 };
@@ -330,12 +337,10 @@ class RestoreRun {
           const double inside = job.plan.network_pixels() * (before + share * double(done) / double(of));
           progress.update(done_, (done_pixels_ + inside) / total_pixels_, job.files.name, {what, done, of});
         };
-        Refine refine;
-        if (refining_)
-          refine = refining_->of(job.files, [&](int64_t step, int64_t of) { update(first, 1 - first, "step", step, of); });
-        return restore_picture(
-            cleaner(), picture, plan, sixteen_bit, [&](int64_t done, int64_t of) { update(0, first, "tile", done, of); },
-            refine);
+        Tensor pixels = cleaned(job, picture, plan, [&](int64_t done, int64_t of) { update(0, first, "tile", done, of); });
+        const auto steps = [&](int64_t step, int64_t of) { update(first, 1 - first, "step", step, of); };
+        if (refining_) pixels = refining_->restored(job.files, pixels, steps);
+        return finished_picture(std::move(pixels), picture, plan, sixteen_bit);
       } catch (OutOfMemory& e) {
         reason = e.what();
         if (!shrink(plan, retry)) {
@@ -346,10 +351,23 @@ class RestoreRun {
         reason = "out of memory";
         if (!shrink(plan, retry)) throw;
       }
+      last_cleaned_.reset();
       pool().trim();
       say("{}: {}\n  again in tiles, as --tile {} --tile-overlap {} makes it", job.files.from.string(),
           reason.substr(0, reason.find('\n')), plan.tile, plan.overlap);
     }
+  }
+
+  // Results of one picture follow one another and share what stage one made of it.
+  Tensor cleaned(const Job& job, const Picture& picture, PicturePlan& plan, const TileProgress& progress) {
+    if (last_cleaned_ && last_cleaned_->from == job.files.from) {
+      plan = last_cleaned_->plan;
+      return last_cleaned_->pixels;
+    }
+    last_cleaned_.reset();
+    const Tensor pixels = cleaned_picture(cleaner(), picture, plan, progress);
+    if (options_.stage_two && options_.stage_two->samples > 1) last_cleaned_ = {job.files.from, plan, pixels};
+    return pixels;
   }
 
   std::string remedy() const {
@@ -384,6 +402,7 @@ class RestoreRun {
   std::vector<std::string> kept_;
   std::vector<Failure> failures_;
   std::optional<JsonLog> log_;
+  std::optional<CleanedPicture> last_cleaned_;
   RestoreCounts counts_;
   int64_t done_ = 0;
   double done_pixels_ = 0, total_pixels_ = 0;
