@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "cli/presets.h"
+#include "infer/reference_training.h"
 
 namespace relume {
 namespace {
@@ -66,7 +67,7 @@ fs::path file_in(const fs::path& folder, const std::string& name) {
 
 struct StageTwoArguments::Values {
   std::string version, task = "sr", preset;
-  fs::path models, prior, control, merges, save_stages, prompts;
+  fs::path models, prior, control, train_cfg, ckpt, merges, save_stages, prompts;
   std::string prompt;
   std::vector<std::string> overrides;  // of the preset
   StageTwoRun run;
@@ -83,6 +84,44 @@ struct StageTwoArguments::Values {
                  " of this preset; put it there, or name another file with ", flag);
     return file;
   }
+
+  // The networks of a preset.
+  void take_published(StageTwoRun& stage_two, RestoreOptions& options) const {
+    const PublishedFiles& published = stage_two.config.files;
+    stage_two.files.prior = found(prior, published.prior, "--prior", "Stable Diffusion's networks");
+    RELUME_CHECK(!stage_two.files.prior.empty(),
+                 "the preset names no prior; name the file of Stable Diffusion's networks with --prior");
+    if (control != "none") stage_two.files.control = found(control, published.control, "--control", "the control network");
+    if (options.weights.empty() && !published.cleaner.empty() && !models.empty())
+      options.weights = found({}, published.cleaner, "--checkpoint", "the network of stage one");
+  }
+
+  // Those of a training.
+  void take_trained(StageTwoRun& stage_two, RestoreOptions& options) const {
+    RELUME_CHECK(!train_cfg.empty() && !ckpt.empty(),
+                 "--version custom needs --train-cfg, the training's configuration, and --ckpt, the control network it made");
+    RELUME_CHECK(control.empty(), "--ckpt and --control both name the control network; leave --control out");
+    const ReferenceTraining training = read_reference_training(train_cfg);
+    StageTwoConfig& config = stage_two.config;
+    config.files = {};
+    config.networks = training.networks;
+    config.diffusion = training.diffusion;
+    config.validate();
+    stage_two.files = {.prior = prior.empty() ? training.prior : prior, .control = ckpt};
+    RELUME_CHECK(!stage_two.files.prior.empty(), train_cfg.string(),
+                 ": its train.sd_path is empty; name the file of Stable Diffusion's networks with --prior");
+    if (!options.weights.empty()) return;
+    RELUME_CHECK(
+        !training.cleaner_weights.empty(), train_cfg.string(),
+        ": its train.swinir_path is empty; name the network of stage one with --checkpoint, or give --checkpoint none");
+    options.weights = training.cleaner_weights, options.config = training.cleaner;
+  }
+
+  // Of all flags but those that name networks. The reference's newest code has the defaults of v2.1 for every version.
+  std::string preset_name() const {
+    if (!preset.empty()) return preset;
+    return (version == "custom" ? "v2.1" : version) + "-" + task;
+  }
 };
 
 StageTwoConfig preset_named(const std::string& name_or_file, const std::vector<std::string>& overrides) {
@@ -92,8 +131,10 @@ StageTwoConfig preset_named(const std::string& name_or_file, const std::vector<s
 StageTwoArguments::StageTwoArguments(CLI::App& command) : values_(std::make_unique<Values>()) {
   Values& v = *values_;
   v.command = &command;
-  command.add_option("--version", v.version, "Restore with stage two: the published version of DiffBIR")
-      ->check(CLI::IsMember({"v1", "v2", "v2.1"}))
+  command
+      .add_option("--version", v.version,
+                  "Restore with stage two: the published version of DiffBIR, or 'custom', of a training of one's own")
+      ->check(CLI::IsMember({"v1", "v2", "v2.1", "custom"}))
       ->group(option_group);
   command
       .add_option("--task", v.task,
@@ -110,6 +151,9 @@ StageTwoArguments::StageTwoArguments(CLI::App& command) : values_(std::make_uniq
   add("--models", v.models, "DIR", "Folder of the published files, under their published names")->envname("RELUME_MODELS");
   add("--prior", v.prior, "FILE", "Stable Diffusion 2.1, or the full file of DiffBIR v1, in place of the preset's");
   add("--control", v.control, "FILE", "IRControlNet, in place of the preset's; 'none': the prior's file holds it");
+  add("--train-cfg,--train_cfg", v.train_cfg, "FILE",
+      "With --version custom: the training's configuration, as the reference has it, for networks and schedule");
+  add("--ckpt", v.ckpt, "FILE", "With --version custom: the control network that was trained");
   add("--prompt", v.prompt, "TEXT", "What is to be seen in the pictures");
   add("--prompts", v.prompts, "PATH",
       "What is to be seen in each: a folder of text files, or a table (CSV: file_name, pos_prompt)");
@@ -145,21 +189,19 @@ void StageTwoArguments::apply(RestoreOptions& options) const {
   if (v.version.empty() && v.preset.empty()) {
     for (const CLI::Option* option : v.command->get_options())
       RELUME_CHECK(option->get_group() != option_group || option->count() == 0, option->get_name(),
-                   " is for stage two; give --version (v1, v2, v2.1) or --preset too");
+                   " is for stage two; give --version (v1, v2, v2.1, custom) or --preset too");
     return;
   }
   RELUME_CHECK(v.version.empty() || v.preset.empty(), "--version and --preset both choose a preset; leave one of them out");
   StageTwoRun run = v.run;
-  run.config = preset_named(v.preset.empty() ? v.version + "-" + v.task : v.preset, v.overrides);
-  const PublishedFiles& published = run.config.files;
-  run.files.prior = v.found(v.prior, published.prior, "--prior", "Stable Diffusion's networks");
-  RELUME_CHECK(!run.files.prior.empty(),
-               "the preset names no prior; name the file of Stable Diffusion's networks with --prior");
-  if (v.control != "none") run.files.control = v.found(v.control, published.control, "--control", "the control network");
-  if (options.weights == "none")
-    options.weights.clear(), options.without_cleaner = true;
-  else if (options.weights.empty() && !published.cleaner.empty() && !v.models.empty())
-    options.weights = v.found({}, published.cleaner, "--checkpoint", "the network of stage one");
+  const bool custom = v.version == "custom";
+  RELUME_CHECK(custom || (v.train_cfg.empty() && v.ckpt.empty()), "--train-cfg and --ckpt go with --version custom");
+  run.config = preset_named(v.preset_name(), v.overrides);
+  if (custom)
+    v.take_trained(run, options);
+  else
+    v.take_published(run, options);
+  if (options.weights == "none") options.weights.clear(), options.without_cleaner = true;
   run.merges = v.merges.empty() ? source_folder() / "weights/clip/bpe_simple_vocab_16e6.txt.gz" : v.merges;
   RELUME_CHECK(v.prompt.empty() || v.prompts.empty(),
                "--prompt and --prompts both say what is to be seen; leave one of them out");

@@ -34,7 +34,8 @@ struct RestoreOptions {
   std::filesystem::path input;   // a picture, or a folder of pictures (with its sub-folders)
   std::filesystem::path output;  // a file name; for a folder, or when it is an existing folder, the folder results go to
   // Of stage one. No weights: those in the file of stage two's prior; `without_cleaner`: pictures are taken as they are.
-  std::filesystem::path weights, config;
+  std::filesystem::path weights;
+  std::optional<SwinIRConfig> config;  // of a SwinIR; none: the weights tell
   bool without_cleaner = false;
   std::string weights_remark;             // the plan says it behind the name of the weights
   std::optional<StageTwoRun> stage_two;   // none: stage one alone

@@ -6,10 +6,13 @@
 #include "tests/support/command.h"
 #include "tests/support/errors.h"
 #include "tests/support/pictures.h"
+#include "tests/support/reference_training.h"
 #include "tests/support/small_control_ldm.h"
 
 namespace relume::test {
 namespace {
+
+namespace fs = std::filesystem;
 
 class StageTwoCommand : public CommandTest {
  protected:
@@ -58,12 +61,41 @@ TEST_F(StageTwoCommand, WhatIsMissingOrMakesNoSenseIsNamed) {
   };
   says({"--version", "v2.1"}, "name its file with --prior, or the folder that holds sd2.1-base-zsnr-laionaes5");
   says({"--version", "v2.1", "--models", folder_ / "published"}, "holds no sd2.1-base-zsnr-laionaes5");
-  says({"--cfg-scale", "4"}, "--cfg-scale is for stage two; give --version (v1, v2, v2.1) or --preset too");
+  says({"--cfg-scale", "4"}, "--cfg-scale is for stage two; give --version (v1, v2, v2.1, custom) or --preset too");
   says({"--preset", "v3-sr"}, "no file and no preset is called 'v3-sr' (did you mean 'v1-sr'?)");
   says({"--preset", folder_ / "small.yaml", "--models", folder_ / "published", "--steps", "none"}, "steps=none");
   says({"--preset", folder_ / "small.yaml", "--models", folder_ / "published", "--prompt", "x", "--short-edge", "64",
         "--merges", folder_ / "merges.gz"},
        "merges.gz");
+}
+
+// Networks, schedule and files of a training are those of the preset that says the same.
+TEST_F(StageTwoCommand, CustomTakesATrainingsConfiguration) {
+  const fs::path whole = folder_ / "published/random.safetensors", control = folder_ / "control.safetensors",
+                 stage1 = folder_ / "stage1.safetensors", training = folder_ / "train.yaml";
+  ASSERT_EQ(run({"convert", whole, control, "--part", "control"}).code, 0);
+  ASSERT_EQ(run({"convert", whole, stage1, "--part", "stage1"}).code, 0);
+  write_file_atomically(training, small_reference_training(whole, stage1));
+  const auto custom = [&](const std::string& out, std::vector<std::string> more) {
+    more.insert(more.end(), {"--version", "custom", "--sampler", "spaced", "--steps", "2", "--cfg-scale", "1", "--upscale", "1",
+                             "--pos-prompt", "", "--short-edge", "64"});
+    return restore(out, more);
+  };
+  const Ended made = custom("custom.png", {"--train_cfg", training, "--ckpt", control});
+  ASSERT_EQ(made.code, 0) << made.err;
+  EXPECT_HAS(made.err, "from random.safetensors and control.safetensors");
+  ASSERT_EQ(restore("preset.png", {"--preset", folder_ / "small.yaml", "--prior", whole, "--short-edge", "64"}).code, 0);
+  EXPECT_EQ(read_file(folder_ / "custom.png"), read_file(folder_ / "preset.png"));
+  ASSERT_EQ(custom("raw.png", {"--train-cfg", training, "--ckpt", control, "--checkpoint", "none"}).code, 0);
+  EXPECT_NE(read_file(folder_ / "raw.png"), read_file(folder_ / "preset.png"));
+
+  EXPECT_HAS(custom("x.png", {"--train-cfg", training}).err, "--version custom needs --train-cfg");
+  EXPECT_HAS(custom("x.png", {"--train-cfg", training, "--ckpt", control, "--control", control}).err, "leave --control out");
+  EXPECT_HAS(restore("x.png", {"--version", "v2", "--ckpt", control}).err, "go with --version custom");
+  write_file_atomically(training, small_reference_training("", stage1));
+  EXPECT_HAS(custom("x.png", {"--train-cfg", training, "--ckpt", control}).err, "its train.sd_path is empty");
+  write_file_atomically(training, small_reference_training(whole, ""));
+  EXPECT_HAS(custom("x.png", {"--train-cfg", training, "--ckpt", control}).err, "its train.swinir_path is empty");
 }
 
 TEST_F(StageTwoCommand, EveryPresetIsWhole) {
