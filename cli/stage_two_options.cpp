@@ -67,7 +67,7 @@ fs::path file_in(const fs::path& folder, const std::string& name) {
 
 struct StageTwoArguments::Values {
   std::string version, task = "sr", preset;
-  fs::path models, prior, control, train_cfg, ckpt, merges, save_stages, prompts;
+  fs::path models, prior, control, train_cfg, ckpt, landmarks, face_checkpoint, merges, save_stages, prompts;
   std::string prompt;
   std::vector<std::string> overrides;  // of the preset
   StageTwoRun run;
@@ -103,7 +103,7 @@ struct StageTwoArguments::Values {
     RELUME_CHECK(control.empty(), "--ckpt and --control both name the control network; leave --control out");
     const ReferenceTraining training = read_reference_training(train_cfg);
     StageTwoConfig& config = stage_two.config;
-    config.files = {};
+    config.files = {.face_cleaner = config.files.face_cleaner};
     config.networks = training.networks;
     config.diffusion = training.diffusion;
     config.validate();
@@ -115,6 +115,22 @@ struct StageTwoArguments::Values {
         !training.cleaner_weights.empty(), train_cfg.string(),
         ": its train.swinir_path is empty; name the network of stage one with --checkpoint, or give --checkpoint none");
     options.weights = training.cleaner_weights, options.config = training.cleaner;
+  }
+
+  FaceOptions face_options(const std::string& published) const {
+    RELUME_CHECK(
+        !landmarks.empty(),
+        "--task unaligned_face needs --landmarks, for there is no detector of faces here: a CSV file with the columns "
+        "file_name,x1,y1,...,x5,y5 (eyes, nose, corners of the mouth, pixels of the picture), a face a row, or a folder "
+        "of text files with ten such numbers a line");
+    FaceOptions faces{.landmarks = landmarks, .save = save_stages};
+    faces.without_cleaner = face_checkpoint == "none";
+    if (faces.without_cleaner) return faces;
+    faces.weights = found(face_checkpoint, published, "--face-checkpoint", "the faces' network of stage one");
+    RELUME_CHECK(!faces.weights.empty(),
+                 "the preset names no network of stage one for faces; name its file with "
+                 "--face-checkpoint, or give --face-checkpoint none");
+    return faces;
   }
 
   // Of all flags but those that name networks. The reference's newest code has the defaults of v2.1 for every version.
@@ -138,8 +154,9 @@ StageTwoArguments::StageTwoArguments(CLI::App& command) : values_(std::make_uniq
       ->group(option_group);
   command
       .add_option("--task", v.task,
-                  "What the pictures are: with --version it chooses the preset, configs/infer/VERSION-TASK.yaml")
-      ->check(CLI::IsMember({"sr", "face", "denoise"}))
+                  "What the pictures are: with --version it chooses the preset, configs/infer/VERSION-TASK.yaml; with "
+                  "unaligned_face, faces are restored apart")
+      ->check(CLI::IsMember({"sr", "face", "denoise", "unaligned_face"}))
       ->capture_default_str()
       ->group(option_group);
   command.add_option("--preset", v.preset, "Restore with stage two as this preset or file says")
@@ -154,6 +171,10 @@ StageTwoArguments::StageTwoArguments(CLI::App& command) : values_(std::make_uniq
   add("--train-cfg,--train_cfg", v.train_cfg, "FILE",
       "With --version custom: the training's configuration, as the reference has it, for networks and schedule");
   add("--ckpt", v.ckpt, "FILE", "With --version custom: the control network that was trained");
+  add("--landmarks", v.landmarks, "PATH",
+      "With --task unaligned_face: where the faces lie, a table (CSV: file_name, x1, y1, ..., x5, y5) or a folder of text "
+      "files");
+  add("--face-checkpoint", v.face_checkpoint, "FILE|none", "... and their network of stage one, in place of the preset's");
   add("--prompt", v.prompt, "TEXT", "What is to be seen in the pictures");
   add("--prompts", v.prompts, "PATH",
       "What is to be seen in each: a folder of text files, or a table (CSV: file_name, pos_prompt)");
@@ -194,13 +215,18 @@ void StageTwoArguments::apply(RestoreOptions& options) const {
   }
   RELUME_CHECK(v.version.empty() || v.preset.empty(), "--version and --preset both choose a preset; leave one of them out");
   StageTwoRun run = v.run;
-  const bool custom = v.version == "custom";
+  const bool custom = v.version == "custom", faces = v.task == "unaligned_face";
+  RELUME_CHECK(faces || (v.landmarks.empty() && v.face_checkpoint.empty()),
+               "--landmarks and --face-checkpoint go with --task unaligned_face");
+  RELUME_CHECK(!faces || v.version != "v1",
+               "--task unaligned_face is not for v1, which was published without it; take v2 or v2.1");
   RELUME_CHECK(custom || (v.train_cfg.empty() && v.ckpt.empty()), "--train-cfg and --ckpt go with --version custom");
   run.config = preset_named(v.preset_name(), v.overrides);
   if (custom)
     v.take_trained(run, options);
   else
     v.take_published(run, options);
+  if (faces) options.faces = v.face_options(run.config.files.face_cleaner);
   if (options.weights == "none") options.weights.clear(), options.without_cleaner = true;
   run.merges = v.merges.empty() ? source_folder() / "weights/clip/bpe_simple_vocab_16e6.txt.gz" : v.merges;
   RELUME_CHECK(v.prompt.empty() || v.prompts.empty(),

@@ -21,15 +21,6 @@ Tensor clamped(const Tensor& picture) {
   return out;
 }
 
-// What is done before stage one. Pillow keeps the range after each of its passes, columns first.
-Tensor resized_first(const Tensor& picture, int64_t height, int64_t width) {
-  if (picture.shape(0) == height && picture.shape(1) == width) return picture;
-  if (picture.dtype() == DType::u8) return pil_resize(picture, height, width, PilFilter::bicubic);
-  const TorchResizeOptions antialiased{.antialias = true};
-  const Tensor wide = clamped(resize_torch(picture, picture.shape(0), width, TorchResize::bicubic, antialiased));
-  return clamped(resize_torch(wide, height, width, TorchResize::bicubic, antialiased));
-}
-
 // BT.601 luma in all channels, in the form that leaves equal channels exactly as they are.
 Tensor grey_of(const Tensor& picture) {
   const Tensor out = Tensor::empty(picture.shape());
@@ -43,6 +34,15 @@ Tensor grey_of(const Tensor& picture) {
 }  // namespace
 
 Tensor restore_picture(const SwinIR& network, const Tensor& picture) { return clean(cleaner_of(network), picture); }
+
+// Pillow keeps the range after each of its passes, columns first.
+Tensor resized_first(const Tensor& picture, int64_t height, int64_t width) {
+  if (picture.shape(0) == height && picture.shape(1) == width) return picture;
+  if (picture.dtype() == DType::u8) return pil_resize(picture, height, width, PilFilter::bicubic);
+  const TorchResizeOptions antialiased{.antialias = true};
+  const Tensor wide = clamped(resize_torch(picture, picture.shape(0), width, TorchResize::bicubic, antialiased));
+  return clamped(resize_torch(wide, height, width, TorchResize::bicubic, antialiased));
+}
 
 Tensor cleaned_picture(const Cleaner& cleaner, const Picture& picture, const PicturePlan& plan, const TileProgress& progress) {
   CleanOptions options = plan.clean_options();

@@ -7,6 +7,7 @@
 
 #include "data/picture.h"
 #include "data/picture_jobs.h"
+#include "infer/face_run.h"
 #include "infer/plan.h"
 #include "infer/refine_run.h"
 #include "layers/precision.h"
@@ -18,9 +19,12 @@ namespace relume {
 // The picture is padded with zeros on the right and bottom to network.padding_multiple() and the result cropped (spec 5.2).
 Tensor restore_picture(const SwinIR& network, const Tensor& picture);
 
-// Stage one of a picture as its plan has it, f32 [H, W, 3], about [0, 1], not clamped. The picture is resized to plan.height x
-// plan.width where it has another size: bicubic, in Pillow's arithmetic (spec 5.1; of 16 bit the same without rounding to 8).
-// Then stage one, whole or in tiles (5.2).
+// A picture u8 or f32 [H, W, 3] before stage one: where it has another size, bicubic in Pillow's arithmetic (spec 5.1; of 16
+// bit the same without rounding to 8).
+Tensor resized_first(const Tensor& picture, int64_t height, int64_t width);
+
+// Stage one of a picture as its plan has it, whole or in tiles (spec 5.2), on the picture resized to plan.height x plan.width:
+// f32 [H, W, 3], about [0, 1], not clamped.
 Tensor cleaned_picture(const Cleaner& cleaner, const Picture& picture, const PicturePlan& plan,
                        const TileProgress& progress = {});
 
@@ -39,6 +43,7 @@ struct RestoreOptions {
   bool without_cleaner = false;
   std::string weights_remark;             // the plan says it behind the name of the weights
   std::optional<StageTwoRun> stage_two;   // none: stage one alone
+  std::optional<FaceOptions> faces;       // restored apart; with stage two alone
   Existing existing = Existing::refused;  // kept: results that can be read and have the size they would get
   double upscale = 0;                     // as PlanOptions has it
   int64_t short_side = -1;  // as CleanOptions has it; -1: 512 for stage two, and where `upscale` is given and the network is

@@ -81,6 +81,7 @@ class RestoreRun {
     const FloatProductsScope products(options_.precision.products);
     if (options_.stage_two) refining_.emplace(*options_.stage_two);
     load_stage_one();
+    if (options_.faces) faces_.emplace(*options_.faces, *refining_, options_.device, options_.precision.type);
     make_plan();
     print_plan();
     if (options_.dry_run) {
@@ -108,8 +109,11 @@ class RestoreRun {
   void load_stage_two() {
     std::vector<PictureJob> jobs;
     for (const Job& job : work_) jobs.push_back(job.files);
+    if (faces_) faces_->load(jobs);
     refining_->load(jobs, options_.device, options_.precision.type);
-    if (log_) log_->write(refining_->settings());
+    Json settings = refining_->settings();
+    if (faces_) settings.update(faces_->settings());
+    log(settings);
   }
 
   // ---- Planning ----
@@ -209,6 +213,7 @@ class RestoreRun {
         kept_.empty() ? "" : fmt::format("; {} kept, whose results are there", kept_.size()));
     say("network   {}", stage_one_text());
     if (refining_) say("stage two {}", refining_->describe());
+    if (faces_) say("faces     {}", faces_->describe());
     say("tiles     {}", tiles_text());
     if (!cost_) {
       say("estimate  none: the pictures are small");
@@ -318,6 +323,7 @@ class RestoreRun {
               {"seconds", std::round(std::chrono::duration<double>(Clock::now() - start).count() * 1e3) / 1e3},
               {"peak_bytes", pool().peak_bytes()}};
     if (refining_) line.update(refining_->facts(job.files));
+    if (faces_) line.update(faces_->facts(job.files, plan));
     log(line);
   }
 
@@ -339,7 +345,10 @@ class RestoreRun {
         };
         Tensor pixels = cleaned(job, picture, plan, [&](int64_t done, int64_t of) { update(0, first, "tile", done, of); });
         const auto steps = [&](int64_t step, int64_t of) { update(first, 1 - first, "step", step, of); };
-        if (refining_) pixels = refining_->restored(job.files, pixels, steps);
+        if (faces_)
+          pixels = faces_->restored(job.files, picture.pixels, plan, pixels, steps);
+        else if (refining_)
+          pixels = refining_->restored(job.files, pixels, steps);
         return finished_picture(std::move(pixels), picture, plan, sixteen_bit);
       } catch (OutOfMemory& e) {
         reason = e.what();
@@ -394,6 +403,7 @@ class RestoreRun {
   const RestoreOptions options_;
   const std::vector<PictureJob> jobs_;
   std::optional<RefineRun> refining_;
+  std::optional<FaceRun> faces_;
   LoadedCleaner stage_one_;
   PlanOptions plan_options_;
   int64_t usable_ = 0;

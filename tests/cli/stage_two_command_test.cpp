@@ -98,10 +98,40 @@ TEST_F(StageTwoCommand, CustomTakesATrainingsConfiguration) {
   EXPECT_HAS(custom("x.png", {"--train-cfg", training, "--ckpt", control}).err, "its train.swinir_path is empty");
 }
 
+TEST_F(StageTwoCommand, FacesAreRestoredApart) {
+  const std::string header = "file_name,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\n";
+  write_file_atomically(folder_ / "faces.csv", header + "in.png,20,15,30,15,25,21,21,26,29,26\n");
+  const std::vector<std::string> common{"--preset", folder_ / "small.yaml", "--models", folder_ / "published", "--short-edge",
+                                        "64"};
+  const auto with = [&](const std::string& out, std::vector<std::string> more) {
+    more.insert(more.begin(), common.begin(), common.end());
+    return restore(out, more);
+  };
+  const std::vector<std::string> faces{
+      "--task", "unaligned_face", "--landmarks",      folder_ / "faces.csv", "--face-checkpoint",
+      "none",   "--save-stages",  folder_ / "stages", "--json-log",          folder_ / "log.jsonl"};
+  const Ended restored = with("faces.png", faces);
+  ASSERT_EQ(restored.code, 0) << restored.err;
+  EXPECT_HAS(restored.err, "faces     no network of stage one");
+  EXPECT_EQ(read_image(folder_ / "faces.png").shape(), (Shape{40, 50, 3}));
+  EXPECT_EQ(read_image(folder_ / "stages/restored_faces/faces_0.png").shape(), (Shape{512, 512, 3}));
+  EXPECT_HAS(read_file(folder_ / "log.jsonl"), "\"faces\":[{\"points\":[[");
+  ASSERT_EQ(with("plain.png", {}).code, 0);
+  EXPECT_NE(read_file(folder_ / "faces.png"), read_file(folder_ / "plain.png"));
+
+  EXPECT_HAS(with("x.png", {"--task", "unaligned_face"}).err, "needs --landmarks");
+  EXPECT_HAS(with("x.png", {"--task", "unaligned_face", "--landmarks", folder_ / "faces.csv"}).err, "--face-checkpoint");
+  EXPECT_HAS(with("x.png", {"--landmarks", folder_ / "faces.csv"}).err, "go with --task unaligned_face");
+  EXPECT_HAS(restore("x.png", {"--version", "v1", "--task", "unaligned_face"}).err, "is not for v1");
+}
+
 TEST_F(StageTwoCommand, EveryPresetIsWhole) {
   for (const char* version : {"v1", "v2", "v2.1"})
-    for (const char* task : {"sr", "face", "denoise"}) {
-      const Ended e = restore("out.png", {"--version", version, "--task", task});
+    for (const std::string task : {"sr", "face", "denoise", "unaligned_face"}) {
+      if (task == "unaligned_face" && version == std::string("v1")) continue;
+      std::vector<std::string> asked{"--version", version, "--task", task};
+      if (task == "unaligned_face") asked.insert(asked.end(), {"--landmarks", folder_ / "published"});
+      const Ended e = restore("out.png", asked);
       EXPECT_EQ(e.code, 2) << e.err;
       EXPECT_HAS(e.err, "with --models");
     }

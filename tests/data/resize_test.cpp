@@ -13,7 +13,8 @@
 namespace relume {
 namespace {
 
-constexpr OpencvResize every_mode[] = {OpencvResize::linear, OpencvResize::area, OpencvResize::cubic};
+constexpr OpencvResize every_mode[] = {OpencvResize::linear, OpencvResize::area, OpencvResize::cubic,
+                                       OpencvResize::lanczos};
 
 Tensor row(const std::vector<float>& values) { return Tensor::of<float>({1, int64_t(values.size()), 1}, values); }
 std::vector<float> values(const Tensor& t) { return {t.data<float>(), t.data<float>() + t.numel()}; }
