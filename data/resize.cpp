@@ -80,8 +80,7 @@ void add_lanczos(AxisBuilder& axis, int64_t floor, double fraction, int64_t in) 
   };
   double sum = 0;
   for (int64_t tap = 1 - reach; tap <= reach; ++tap) sum += weight(tap);
-  for (int64_t tap = 1 - reach; tap <= reach; ++tap)
-    axis.add(std::clamp<int64_t>(floor + tap, 0, in - 1), weight(tap) / sum);
+  for (int64_t tap = 1 - reach; tap <= reach; ++tap) axis.add(std::clamp<int64_t>(floor + tap, 0, in - 1), weight(tap) / sum);
   axis.finish_position();
 }
 void add_linear(AxisBuilder& axis, int64_t floor, double fraction, int64_t in) {

@@ -13,7 +13,7 @@ namespace relume {
 
 enum class OpencvResize {
   linear,
-  area,   // mean over the box a pixel covers; where either side grows, OpenCV's own mixture of linear and nearest
+  area,     // mean over the box a pixel covers; where either side grows, OpenCV's own mixture of linear and nearest
   cubic,    // a = -0.75
   lanczos,  // eight pixels, sinc(t) sinc(t / 4)
 };
