@@ -17,6 +17,7 @@ namespace {
 struct RestoreArguments {
   RestoreOptions options;
   std::unique_ptr<StageTwoArguments> stage_two;
+  std::filesystem::path config;
   std::string tile = "auto", memory, device = "auto", precision = "f32";
   bool tune = false;
   bool overwrite = false, skip_existing = false;
@@ -39,7 +40,7 @@ void add_result_options(CLI::App& command, RestoreArguments& a) {
               "pictures as they are. Default: the preset's, or, without stage two, the small restorer that comes with the "
               "project, against mild blur, noise and JPEG (docs/results.md)")
           ->type_name("FILE|none");
-  command.add_option("--config", a.options.config, "Configuration of the network, for weights that do not carry it")
+  command.add_option("--config", a.config, "Configuration of the network, for weights that do not carry it")
       ->needs(checkpoint)
       ->type_name("FILE");
   CLI::Option* overwrite = command.add_flag("--overwrite", a.overwrite, "Replace results that exist already");
@@ -102,6 +103,7 @@ void run(RestoreArguments& a) {
   if (a.tune) tune_products(o.device);
   o.precision = precision_of("--precision", a.precision, o.device);
   o.mode = tile_mode(a.tile, o.tile);
+  if (!a.config.empty()) o.config = read_config<SwinIRConfig>(a.config);
   a.stage_two->apply(o);
   if (!a.memory.empty()) o.memory = parse_bytes(a.memory, "--memory");
   if (o.weights.empty() && !o.stage_two) {

@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "cli/presets.h"
+#include "infer/reference_training.h"
 
 namespace relume {
 namespace {
@@ -55,13 +56,6 @@ std::string both_spellings(const std::string& flag) {
   return other == flag ? flag : flag + "," + other;
 }
 
-std::vector<std::string> preset_names() {
-  std::vector<std::string> names;
-  for (const fs::path& file : list_files(source_folder() / "configs/infer", {".yaml"}, false))
-    names.push_back(file.stem().string());
-  return names;
-}
-
 // A published file in the folder, whatever its format; empty where there is none.
 fs::path file_in(const fs::path& folder, const std::string& name) {
   for (const char* ending : {".safetensors", ".ckpt", ".pth", ".pt", ".h5"})
@@ -73,7 +67,7 @@ fs::path file_in(const fs::path& folder, const std::string& name) {
 
 struct StageTwoArguments::Values {
   std::string version, task = "sr", preset;
-  fs::path models, prior, control, merges, save_stages, prompts;
+  fs::path models, prior, control, train_cfg, ckpt, landmarks, face_checkpoint, merges, save_stages, prompts;
   std::string prompt;
   std::vector<std::string> overrides;  // of the preset
   StageTwoRun run;
@@ -90,26 +84,79 @@ struct StageTwoArguments::Values {
                  " of this preset; put it there, or name another file with ", flag);
     return file;
   }
+
+  // The networks of a preset.
+  void take_published(StageTwoRun& stage_two, RestoreOptions& options) const {
+    const PublishedFiles& published = stage_two.config.files;
+    stage_two.files.prior = found(prior, published.prior, "--prior", "Stable Diffusion's networks");
+    RELUME_CHECK(!stage_two.files.prior.empty(),
+                 "the preset names no prior; name the file of Stable Diffusion's networks with --prior");
+    if (control != "none") stage_two.files.control = found(control, published.control, "--control", "the control network");
+    if (options.weights.empty() && !published.cleaner.empty() && !models.empty())
+      options.weights = found({}, published.cleaner, "--checkpoint", "the network of stage one");
+  }
+
+  // Those of a training.
+  void take_trained(StageTwoRun& stage_two, RestoreOptions& options) const {
+    RELUME_CHECK(!train_cfg.empty() && !ckpt.empty(),
+                 "--version custom needs --train-cfg, the training's configuration, and --ckpt, the control network it made");
+    RELUME_CHECK(control.empty(), "--ckpt and --control both name the control network; leave --control out");
+    const ReferenceTraining training = read_reference_training(train_cfg);
+    StageTwoConfig& config = stage_two.config;
+    config.files = {.face_cleaner = config.files.face_cleaner};
+    config.networks = training.networks;
+    config.diffusion = training.diffusion;
+    config.validate();
+    stage_two.files = {.prior = prior.empty() ? training.prior : prior, .control = ckpt};
+    RELUME_CHECK(!stage_two.files.prior.empty(), train_cfg.string(),
+                 ": its train.sd_path is empty; name the file of Stable Diffusion's networks with --prior");
+    if (!options.weights.empty()) return;
+    RELUME_CHECK(
+        !training.cleaner_weights.empty(), train_cfg.string(),
+        ": its train.swinir_path is empty; name the network of stage one with --checkpoint, or give --checkpoint none");
+    options.weights = training.cleaner_weights, options.config = training.cleaner;
+  }
+
+  FaceOptions face_options(const std::string& published) const {
+    RELUME_CHECK(
+        !landmarks.empty(),
+        "--task unaligned_face needs --landmarks, for there is no detector of faces here: a CSV file with the columns "
+        "file_name,x1,y1,...,x5,y5 (eyes, nose, corners of the mouth, pixels of the picture), a face a row, or a folder "
+        "of text files with ten such numbers a line");
+    FaceOptions faces{.landmarks = landmarks, .save = save_stages};
+    faces.without_cleaner = face_checkpoint == "none";
+    if (faces.without_cleaner) return faces;
+    faces.weights = found(face_checkpoint, published, "--face-checkpoint", "the faces' network of stage one");
+    RELUME_CHECK(!faces.weights.empty(),
+                 "the preset names no network of stage one for faces; name its file with "
+                 "--face-checkpoint, or give --face-checkpoint none");
+    return faces;
+  }
+
+  // Of all flags but those that name networks. The reference's newest code has the defaults of v2.1 for every version.
+  std::string preset_name() const {
+    if (!preset.empty()) return preset;
+    return (version == "custom" ? "v2.1" : version) + "-" + task;
+  }
 };
 
 StageTwoConfig preset_named(const std::string& name_or_file, const std::vector<std::string>& overrides) {
-  if (fs::is_regular_file(name_or_file)) return read_config<StageTwoConfig>(name_or_file, overrides);
-  const std::vector<std::string> names = preset_names();
-  RELUME_CHECK(std::ranges::count(names, name_or_file) > 0, "no file and no preset is called '", name_or_file, "'",
-               did_you_mean(name_or_file, names), "; presets are ", join(names, ", "));
-  return read_config<StageTwoConfig>(source_folder() / "configs/infer" / (name_or_file + ".yaml"), overrides);
+  return read_config<StageTwoConfig>(config_file("preset", "infer", name_or_file), overrides);
 }
 
 StageTwoArguments::StageTwoArguments(CLI::App& command) : values_(std::make_unique<Values>()) {
   Values& v = *values_;
   v.command = &command;
-  command.add_option("--version", v.version, "Restore with stage two: the published version of DiffBIR")
-      ->check(CLI::IsMember({"v1", "v2", "v2.1"}))
+  command
+      .add_option("--version", v.version,
+                  "Restore with stage two: the published version of DiffBIR, or 'custom', of a training of one's own")
+      ->check(CLI::IsMember({"v1", "v2", "v2.1", "custom"}))
       ->group(option_group);
   command
       .add_option("--task", v.task,
-                  "What the pictures are: with --version it chooses the preset, configs/infer/VERSION-TASK.yaml")
-      ->check(CLI::IsMember({"sr", "face", "denoise"}))
+                  "What the pictures are: with --version it chooses the preset, configs/infer/VERSION-TASK.yaml; with "
+                  "unaligned_face, faces are restored apart")
+      ->check(CLI::IsMember({"sr", "face", "denoise", "unaligned_face"}))
       ->capture_default_str()
       ->group(option_group);
   command.add_option("--preset", v.preset, "Restore with stage two as this preset or file says")
@@ -121,6 +168,13 @@ StageTwoArguments::StageTwoArguments(CLI::App& command) : values_(std::make_uniq
   add("--models", v.models, "DIR", "Folder of the published files, under their published names")->envname("RELUME_MODELS");
   add("--prior", v.prior, "FILE", "Stable Diffusion 2.1, or the full file of DiffBIR v1, in place of the preset's");
   add("--control", v.control, "FILE", "IRControlNet, in place of the preset's; 'none': the prior's file holds it");
+  add("--train-cfg,--train_cfg", v.train_cfg, "FILE",
+      "With --version custom: the training's configuration, as the reference has it, for networks and schedule");
+  add("--ckpt", v.ckpt, "FILE", "With --version custom: the control network that was trained");
+  add("--landmarks", v.landmarks, "PATH",
+      "With --task unaligned_face: where the faces lie, a table (CSV: file_name, x1, y1, ..., x5, y5) or a folder of text "
+      "files");
+  add("--face-checkpoint", v.face_checkpoint, "FILE|none", "... and their network of stage one, in place of the preset's");
   add("--prompt", v.prompt, "TEXT", "What is to be seen in the pictures");
   add("--prompts", v.prompts, "PATH",
       "What is to be seen in each: a folder of text files, or a table (CSV: file_name, pos_prompt)");
@@ -156,21 +210,24 @@ void StageTwoArguments::apply(RestoreOptions& options) const {
   if (v.version.empty() && v.preset.empty()) {
     for (const CLI::Option* option : v.command->get_options())
       RELUME_CHECK(option->get_group() != option_group || option->count() == 0, option->get_name(),
-                   " is for stage two; give --version (v1, v2, v2.1) or --preset too");
+                   " is for stage two; give --version (v1, v2, v2.1, custom) or --preset too");
     return;
   }
   RELUME_CHECK(v.version.empty() || v.preset.empty(), "--version and --preset both choose a preset; leave one of them out");
   StageTwoRun run = v.run;
-  run.config = preset_named(v.preset.empty() ? v.version + "-" + v.task : v.preset, v.overrides);
-  const PublishedFiles& published = run.config.files;
-  run.files.prior = v.found(v.prior, published.prior, "--prior", "Stable Diffusion's networks");
-  RELUME_CHECK(!run.files.prior.empty(),
-               "the preset names no prior; name the file of Stable Diffusion's networks with --prior");
-  if (v.control != "none") run.files.control = v.found(v.control, published.control, "--control", "the control network");
-  if (options.weights == "none")
-    options.weights.clear(), options.without_cleaner = true;
-  else if (options.weights.empty() && !published.cleaner.empty() && !v.models.empty())
-    options.weights = v.found({}, published.cleaner, "--checkpoint", "the network of stage one");
+  const bool custom = v.version == "custom", faces = v.task == "unaligned_face";
+  RELUME_CHECK(faces || (v.landmarks.empty() && v.face_checkpoint.empty()),
+               "--landmarks and --face-checkpoint go with --task unaligned_face");
+  RELUME_CHECK(!faces || v.version != "v1",
+               "--task unaligned_face is not for v1, which was published without it; take v2 or v2.1");
+  RELUME_CHECK(custom || (v.train_cfg.empty() && v.ckpt.empty()), "--train-cfg and --ckpt go with --version custom");
+  run.config = preset_named(v.preset_name(), v.overrides);
+  if (custom)
+    v.take_trained(run, options);
+  else
+    v.take_published(run, options);
+  if (faces) options.faces = v.face_options(run.config.files.face_cleaner);
+  if (options.weights == "none") options.weights.clear(), options.without_cleaner = true;
   run.merges = v.merges.empty() ? source_folder() / "weights/clip/bpe_simple_vocab_16e6.txt.gz" : v.merges;
   RELUME_CHECK(v.prompt.empty() || v.prompts.empty(),
                "--prompt and --prompts both say what is to be seen; leave one of them out");

@@ -124,8 +124,9 @@ class Reader {
 
   void read_as(bool* x, const YamlNode& node, const Attributes&, const std::string& path) {
     const bool plain = node.kind == YamlNode::Kind::scalar && !node.quoted;
-    if (!plain || (node.text != "true" && node.text != "false")) return mismatch(node, path, kind_name(x));
-    *x = node.text == "true";
+    const auto is = [&](const char* small, const char* python) { return plain && (node.text == small || node.text == python); };
+    *x = is("true", "True");
+    if (!*x && !is("false", "False")) mismatch(node, path, kind_name(x));
   }
   void read_as(int* x, const YamlNode& node, const Attributes& attributes, const std::string& path) {
     read_number(x, node, attributes, path);

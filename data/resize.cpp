@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <utility>
 #include <vector>
 
@@ -69,6 +70,19 @@ void add_cubic(AxisBuilder& axis, int64_t floor, double fraction, int64_t in) {
     axis.add(std::clamp<int64_t>(floor + tap, 0, in - 1), cubic(fraction - double(tap), a));
   axis.finish_position();
 }
+// The eight pixels around it, weights summing to one.
+void add_lanczos(AxisBuilder& axis, int64_t floor, double fraction, int64_t in) {
+  constexpr int64_t reach = 4;
+  const auto sinc = [](double t) { return t == 0 ? 1 : std::sin(std::numbers::pi * t) / (std::numbers::pi * t); };
+  const auto weight = [&](int64_t tap) {
+    const double t = fraction - double(tap);
+    return sinc(t) * sinc(t / reach);
+  };
+  double sum = 0;
+  for (int64_t tap = 1 - reach; tap <= reach; ++tap) sum += weight(tap);
+  for (int64_t tap = 1 - reach; tap <= reach; ++tap) axis.add(std::clamp<int64_t>(floor + tap, 0, in - 1), weight(tap) / sum);
+  axis.finish_position();
+}
 void add_linear(AxisBuilder& axis, int64_t floor, double fraction, int64_t in) {
   axis.add(floor, 1 - fraction);
   axis.add(std::min(floor + 1, in - 1), fraction);
@@ -90,8 +104,8 @@ AxisBuilder opencv_axis(int64_t in, int64_t out, OpencvResize mode) {
       floor = std::floor(position);
       fraction = float(position - floor);
     }
-    if (mode == OpencvResize::cubic) {
-      add_cubic(axis, int64_t(floor), fraction, in);
+    if (mode == OpencvResize::cubic || mode == OpencvResize::lanczos) {
+      (mode == OpencvResize::cubic ? add_cubic : add_lanczos)(axis, int64_t(floor), fraction, in);
       continue;
     }
     if (floor < 0) floor = fraction = 0;

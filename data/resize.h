@@ -13,8 +13,9 @@ namespace relume {
 
 enum class OpencvResize {
   linear,
-  area,   // mean over the box a pixel covers; where either side grows, OpenCV's own mixture of linear and nearest
-  cubic,  // a = -0.75
+  area,     // mean over the box a pixel covers; where either side grows, OpenCV's own mixture of linear and nearest
+  cubic,    // a = -0.75
+  lanczos,  // eight pixels, sinc(t) sinc(t / 4)
 };
 
 // cv2.resize: half-pixel centres, border replicate, no antialiasing but for `area`. The pictures themselves when the size is

@@ -37,11 +37,11 @@ template <class Network, class Config> LoadedCleaner loaded_cleaner(const Tensor
 
 }  // namespace
 
-LoadedCleaner load_cleaner(const Checkpoint& c, const std::filesystem::path& config, Device device, DType compute) {
+LoadedCleaner load_cleaner(const Checkpoint& c, const std::optional<SwinIRConfig>& config, Device device, DType compute) {
   const TensorSource& tensors = *c.tensors;
   const RecognisedNetwork found = recognise_network(tensors.tensors());
   if (found.kind == NetworkKind::rrdbnet || found.kind == NetworkKind::scunet) {
-    RELUME_CHECK(config.empty(), tensors.where(), ": holds ", found.name,
+    RELUME_CHECK(!config, tensors.where(), ": holds ", found.name,
                  ", whose configuration its tensors show; --config is for a SwinIR");
     if (found.kind == NetworkKind::rrdbnet)
       return loaded_cleaner<RRDBNet>(tensors, found.name, rrdbnet_config(tensors), device, compute);

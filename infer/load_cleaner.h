@@ -1,8 +1,8 @@
 // Networks of stage one, whichever they are.
 #pragma once
 
-#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "data/checkpoint/checkpoint.h"
@@ -20,7 +20,7 @@ struct LoadedCleaner {
 
 // A SwinIR as load_swinir() gives it, an RRDBNet (BSRNet) whose configuration its tensors show, or the published SCUNet, with
 // `compute` as the type it computes in. `config` is for a SwinIR alone. InputError as from load_swinir().
-LoadedCleaner load_cleaner(const Checkpoint& checkpoint, const std::filesystem::path& config = {}, Device device = {},
+LoadedCleaner load_cleaner(const Checkpoint& checkpoint, const std::optional<SwinIRConfig>& config = {}, Device device = {},
                            DType compute = DType::f32);
 // Leaves pictures as they are: what has been cleaned elsewhere, or not at all.
 LoadedCleaner no_cleaner();

@@ -41,12 +41,13 @@ std::optional<SwinIRConfig> stored_swinir_config(const Checkpoint& c) {
 }
 
 std::unique_ptr<SwinIR> load_swinir(const std::filesystem::path& weights, const std::filesystem::path& config, Device device) {
-  return load_swinir(open_checkpoint(weights), config, device);
+  const Checkpoint checkpoint = open_checkpoint(weights);
+  if (config.empty()) return load_swinir(checkpoint, std::nullopt, device);
+  return load_swinir(checkpoint, read_config<SwinIRConfig>(config), device);
 }
 
-std::unique_ptr<SwinIR> load_swinir(const Checkpoint& c, const std::filesystem::path& config, Device device) {
-  std::optional<SwinIRConfig> chosen;
-  if (!config.empty()) chosen = read_config<SwinIRConfig>(config);
+std::unique_ptr<SwinIR> load_swinir(const Checkpoint& c, const std::optional<SwinIRConfig>& config, Device device) {
+  std::optional<SwinIRConfig> chosen = config;
   if (!chosen) chosen = stored_swinir_config(c);
   std::optional<InferredSwinIR> inferred;
   if (!chosen) inferred = inferred_network(c);

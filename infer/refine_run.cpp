@@ -30,8 +30,7 @@ std::shared_ptr<const TensorSource> RefineRun::cleaner() const {
   return tensors;
 }
 
-PromptPair RefineRun::prompt_of(const PictureJob& job) const {
-  const std::optional<Prompts::Entry> own = run_.prompts.find(job.name);
+PromptPair RefineRun::whole_prompt(const std::optional<Prompts::Entry>& own) const {
   std::vector<std::string> parts;
   if (own && !own->positive.empty()) parts.push_back(own->positive);
   if (!run_.config.pos_prompt.empty()) parts.push_back(run_.config.pos_prompt);
@@ -42,8 +41,10 @@ void RefineRun::load(const std::vector<PictureJob>& jobs, Device device, DType c
   std::vector<PromptPair> prompts;
   int64_t missing = 0;
   for (const PictureJob& job : jobs) {
-    prompts.push_back(prompt_of(job));
-    missing += job.sample == 0 && !run_.prompts.find(job.name);
+    if (prompts_.contains(job.name)) continue;
+    const std::optional<Prompts::Entry> own = run_.prompts.find(job.name);
+    missing += !own;
+    prompts.push_back(prompts_[job.name] = whole_prompt(own));
   }
   if (missing > 0) fmt::print(stderr, "note: {} of the pictures have no prompt of their own\n", missing);
   for (const std::string& line : source_.left()) fmt::print(stderr, "not used: {}\n", line);
@@ -59,19 +60,17 @@ void RefineRun::save_stage(const PictureJob& job, const std::string& stage, cons
   write_png(to, pixels_of(picture));
 }
 
-std::function<Tensor(const Tensor&)> RefineRun::of(const PictureJob& job, const DenoiserTiles& tiles,
-                                                   std::function<void(int64_t step, int64_t steps)> progress) const {
-  return [this, job, tiles, progress = std::move(progress)](const Tensor& cleaned) {
-    refiner_->set_denoiser_tiles(tiles);
-    RefineWatch watch{.progress = progress};
-    if (!run_.save_stages.empty()) {
-      save_stage(job, "cleaned", cleaned);
-      watch.condition = [&](const Tensor& picture) { save_stage(job, "condition", picture); };
-      watch.every = run_.save_every;
-      watch.estimate = [&](int64_t step, const Tensor& picture) { save_stage(job, fmt::format("step{:04}", step), picture); };
-    }
-    return (*refiner_)(cleaned, prompt_of(job), run_.seed, uint32_t(job.sample), watch);
-  };
+Tensor RefineRun::restored(const PictureJob& job, const Tensor& cleaned, const DenoiserTiles& tiles,
+                           const std::function<void(int64_t step, int64_t steps)>& progress) const {
+  refiner_->set_denoiser_tiles(tiles);
+  RefineWatch watch{.progress = progress};
+  if (!run_.save_stages.empty()) {
+    save_stage(job, "cleaned", cleaned);
+    watch.condition = [&](const Tensor& picture) { save_stage(job, "condition", picture); };
+    watch.every = run_.save_every;
+    watch.estimate = [&](int64_t step, const Tensor& picture) { save_stage(job, fmt::format("step{:04}", step), picture); };
+  }
+  return (*refiner_)(cleaned, prompts_.at(job.name), run_.seed, uint32_t(job.sample), watch);
 }
 
 std::string RefineRun::describe() const {
@@ -91,7 +90,7 @@ Json RefineRun::settings() const {
 }
 
 Json RefineRun::facts(const PictureJob& job) const {
-  const PromptPair prompt = prompt_of(job);
+  const PromptPair& prompt = prompts_.at(job.name);
   return {{"seed", run_.seed}, {"sample", job.sample}, {"prompt", prompt.positive}, {"neg_prompt", prompt.negative}};
 }
 

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -31,11 +32,12 @@ class RefineRun {
   explicit RefineRun(const StageTwoRun& run);
 
   std::shared_ptr<const TensorSource> cleaner() const;  // of the prior's file; InputError when it holds none
-  // Reads the networks. Says on standard error which prompts were cut or are missing, and what of the files is not used.
+  // Looks up the prompts of all pictures that will be asked for and reads the networks. Says on standard error which prompts
+  // were cut or are missing, and what of the files is not used.
   void load(const std::vector<PictureJob>& jobs, Device device, DType compute);
-  // What follows stage one for a picture. The progress hears of each step.
-  std::function<Tensor(const Tensor& cleaned)> of(const PictureJob& job, const DenoiserTiles& tiles,
-                                                  std::function<void(int64_t step, int64_t steps)> progress) const;
+  // What follows stage one for a picture, f32 [H, W, 3] to the same. The progress hears of each step.
+  Tensor restored(const PictureJob& job, const Tensor& cleaned, const DenoiserTiles& tiles,
+                  const std::function<void(int64_t step, int64_t steps)>& progress) const;
 
   RefineCost measure(Device device, DType compute) const { return measure_refine_cost(run_.config, device, compute); }
   int64_t weight_bytes() const { return source_.kept_bytes(); }  // of the networks that stay in memory
@@ -45,11 +47,12 @@ class RefineRun {
   nlohmann::ordered_json facts(const PictureJob& picture) const;  // of one result
 
  private:
-  PromptPair prompt_of(const PictureJob& job) const;
+  PromptPair whole_prompt(const std::optional<Prompts::Entry>& own) const;
   void save_stage(const PictureJob& job, const std::string& stage, const Tensor& picture) const;
 
   const StageTwoRun& run_;
   ControlLdmSource source_;
+  std::map<std::string, PromptPair> prompts_;  // by the picture's name
   std::unique_ptr<Refiner> refiner_;
 };
 

@@ -25,6 +25,10 @@ void check_finite(const Tensor& t, const std::string& what) {
                     "was asked for?");
 }
 
+bool same_values(const Tensor& a, const Tensor& b) {  // both dense f32 on the CPU
+  return a.shape() == b.shape() && std::equal(a.data<float>(), a.data<float>() + a.numel(), b.data<float>());
+}
+
 Tensor batch_of(const Tensor& picture) { return picture.reshape({1, picture.shape(0), picture.shape(1), picture.shape(2)}); }
 
 StageTwoNoise noise_of(const Shape& shape, Device device, uint64_t seed, uint32_t sample) {
@@ -124,23 +128,30 @@ Tensor Refiner::refined(const Tensor& picture, const PromptPair& prompt, uint64_
   const auto shown = [&](const Tensor& latents) {
     return cropped(stage_->decode(latents), picture.shape(1), picture.shape(2));
   };
+  // Most samplers end with their last estimate: it is decoded once.
+  Tensor last_latents, last_shown;
+  const auto shown_once = [&](const Tensor& latents) {
+    const Tensor kept = latents.to(Device{}).clone();
+    if (!last_latents || !same_values(kept, last_latents)) last_latents = kept, last_shown = shown(latents);
+    return last_shown;
+  };
   if (watch.condition) watch.condition(shown(condition));
   const StageTwoNoise noise = noise_of(stage_->start_shape(condition), networks_->device(), seed, sample);
-  const Tensor latents = stage_->sample(condition, text, noise, hook_of(picture, seed, sample, watch));
-  const Tensor decoded = shown(latents);
+  const Tensor latents = stage_->sample(condition, text, noise, hook_of(picture, shown_once, seed, sample, watch));
+  const Tensor decoded = shown_once(latents);
   check_finite(decoded, "the pixels that the decoder makes");
   return colours_fixed(decoded, picture);
 }
 
-X0Hook Refiner::hook_of(const Tensor& picture, uint64_t seed, uint32_t sample, const RefineWatch& watch) const {
-  const int64_t height = picture.shape(1), width = picture.shape(2);
-  return [this, height, width, guide = guidance_of(picture, seed, sample), &watch](const Tensor& x0, const SampleStep& step) {
+X0Hook Refiner::hook_of(const Tensor& picture, Shown shown, uint64_t seed, uint32_t sample, const RefineWatch& watch) const {
+  return [shown = std::move(shown), guide = guidance_of(picture, seed, sample), &watch](const Tensor& x0,
+                                                                                        const SampleStep& step) {
     throw_if_interrupted();
     check_finite(x0, fmt::format("in step {} of {} (time {:g}) the expected latents", step.index + 1, step.count, step.time));
     if (watch.progress) watch.progress(step.index + 1, step.count);
     const Tensor moved = guide ? guide(x0, step) : x0;
-    const bool shown = watch.every > 0 && ((step.index + 1) % watch.every == 0 || step.index + 1 == step.count);
-    if (shown && watch.estimate) watch.estimate(step.index + 1, cropped(stage_->decode(moved), height, width));
+    const bool asked = watch.every > 0 && ((step.index + 1) % watch.every == 0 || step.index + 1 == step.count);
+    if (asked && watch.estimate) watch.estimate(step.index + 1, shown(moved));
     return moved;
   };
 }

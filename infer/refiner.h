@@ -48,7 +48,8 @@ class Refiner {
   std::string failing_layer(const Tensor& picture, const PromptPair& prompt, uint64_t seed, uint32_t sample) const;
   Tensor refined(const Tensor& picture, const PromptPair& prompt, uint64_t seed, uint32_t sample,
                  const RefineWatch& watch) const;
-  X0Hook hook_of(const Tensor& picture, uint64_t seed, uint32_t sample, const RefineWatch& watch) const;
+  using Shown = std::function<Tensor(const Tensor& latents)>;  // what latents decode to, in the picture's size
+  X0Hook hook_of(const Tensor& picture, Shown shown, uint64_t seed, uint32_t sample, const RefineWatch& watch) const;
   X0Hook guidance_of(const Tensor& picture, uint64_t seed, uint32_t sample) const;
   Tensor colours_fixed(const Tensor& picture, const Tensor& cleaned) const;
 

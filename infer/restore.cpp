@@ -21,15 +21,6 @@ Tensor clamped(const Tensor& picture) {
   return out;
 }
 
-// What is done before stage one. Pillow keeps the range after each of its passes, columns first.
-Tensor resized_first(const Tensor& picture, int64_t height, int64_t width) {
-  if (picture.shape(0) == height && picture.shape(1) == width) return picture;
-  if (picture.dtype() == DType::u8) return pil_resize(picture, height, width, PilFilter::bicubic);
-  const TorchResizeOptions antialiased{.antialias = true};
-  const Tensor wide = clamped(resize_torch(picture, picture.shape(0), width, TorchResize::bicubic, antialiased));
-  return clamped(resize_torch(wide, height, width, TorchResize::bicubic, antialiased));
-}
-
 // BT.601 luma in all channels, in the form that leaves equal channels exactly as they are.
 Tensor grey_of(const Tensor& picture) {
   const Tensor out = Tensor::empty(picture.shape());
@@ -44,14 +35,24 @@ Tensor grey_of(const Tensor& picture) {
 
 Tensor restore_picture(const SwinIR& network, const Tensor& picture) { return clean(cleaner_of(network), picture); }
 
-Picture restore_picture(const Cleaner& cleaner, const Picture& picture, const PicturePlan& plan, bool sixteen_bit,
-                        const TileProgress& progress, const Refine& refine) {
-  const bool deep = sixteen_bit && picture.pixels.dtype() == DType::f32;
-  const int64_t height = plan.result_height, width = plan.result_width;
+// Pillow keeps the range after each of its passes, columns first.
+Tensor resized_first(const Tensor& picture, int64_t height, int64_t width) {
+  if (picture.shape(0) == height && picture.shape(1) == width) return picture;
+  if (picture.dtype() == DType::u8) return pil_resize(picture, height, width, PilFilter::bicubic);
+  const TorchResizeOptions antialiased{.antialias = true};
+  const Tensor wide = clamped(resize_torch(picture, picture.shape(0), width, TorchResize::bicubic, antialiased));
+  return clamped(resize_torch(wide, height, width, TorchResize::bicubic, antialiased));
+}
+
+Tensor cleaned_picture(const Cleaner& cleaner, const Picture& picture, const PicturePlan& plan, const TileProgress& progress) {
   CleanOptions options = plan.clean_options();
   options.progress = progress;
-  Tensor pixels = clean(cleaner, resized_first(picture.pixels, plan.height, plan.width), options);
-  if (refine) pixels = refine(pixels);
+  return clean(cleaner, resized_first(picture.pixels, plan.height, plan.width), options);
+}
+
+Picture finished_picture(Tensor pixels, const Picture& picture, const PicturePlan& plan, bool sixteen_bit) {
+  const bool deep = sixteen_bit && picture.pixels.dtype() == DType::f32;
+  const int64_t height = plan.result_height, width = plan.result_width;
   if (pixels.shape(0) != height || pixels.shape(1) != width)
     pixels = resize_torch(pixels, height, width, TorchResize::bicubic, {.antialias = true});
   if (picture.grey) pixels = grey_of(pixels);

@@ -7,6 +7,7 @@
 
 #include "data/picture.h"
 #include "data/picture_jobs.h"
+#include "infer/face_run.h"
 #include "infer/plan.h"
 #include "infer/refine_run.h"
 #include "layers/precision.h"
@@ -18,24 +19,31 @@ namespace relume {
 // The picture is padded with zeros on the right and bottom to network.padding_multiple() and the result cropped (spec 5.2).
 Tensor restore_picture(const SwinIR& network, const Tensor& picture);
 
-// A picture as its plan has it, with what else a file carries. The picture is resized to plan.height x plan.width where it has
-// another size: bicubic, in Pillow's arithmetic (spec 5.1; of 16 bit the same without rounding to 8). Then stage one, whole or
-// in tiles (5.2); then antialiased bicubic to the result's size (5.3 step 8; as it is where the size is right). Alpha is
-// enlarged bicubically; the colour profile is kept; a grey picture becomes grey again (BT.601 luma of the result). Pixels are
-// truncated to 8 bit, or to 16 bit where the picture has 16 and `sixteen_bit` is set.
-// `refine` is what follows stage one, before the result gets its size: f32 [H, W, 3] to the same.
-using Refine = std::function<Tensor(const Tensor& cleaned)>;
-Picture restore_picture(const Cleaner& cleaner, const Picture& picture, const PicturePlan& plan, bool sixteen_bit,
-                        const TileProgress& progress = {}, const Refine& refine = {});
+// A picture u8 or f32 [H, W, 3] before stage one: where it has another size, bicubic in Pillow's arithmetic (spec 5.1; of 16
+// bit the same without rounding to 8).
+Tensor resized_first(const Tensor& picture, int64_t height, int64_t width);
+
+// Stage one of a picture as its plan has it, whole or in tiles (spec 5.2), on the picture resized to plan.height x plan.width:
+// f32 [H, W, 3], about [0, 1], not clamped.
+Tensor cleaned_picture(const Cleaner& cleaner, const Picture& picture, const PicturePlan& plan,
+                       const TileProgress& progress = {});
+
+// What becomes of restored pixels f32 [H, W, 3]: antialiased bicubic to the result's size (5.3 step 8; as they are where the
+// size is right), with what else the picture's file carries. Alpha is enlarged bicubically; the colour profile is kept; a grey
+// picture becomes grey again (BT.601 luma of the result). Pixels are truncated to 8 bit, or to 16 bit where the picture has 16
+// and `sixteen_bit` is set.
+Picture finished_picture(Tensor pixels, const Picture& picture, const PicturePlan& plan, bool sixteen_bit);
 
 struct RestoreOptions {
   std::filesystem::path input;   // a picture, or a folder of pictures (with its sub-folders)
   std::filesystem::path output;  // a file name; for a folder, or when it is an existing folder, the folder results go to
   // Of stage one. No weights: those in the file of stage two's prior; `without_cleaner`: pictures are taken as they are.
-  std::filesystem::path weights, config;
+  std::filesystem::path weights;
+  std::optional<SwinIRConfig> config;  // of a SwinIR; none: the weights tell
   bool without_cleaner = false;
   std::string weights_remark;             // the plan says it behind the name of the weights
   std::optional<StageTwoRun> stage_two;   // none: stage one alone
+  std::optional<FaceOptions> faces;       // restored apart; with stage two alone
   Existing existing = Existing::refused;  // kept: results that can be read and have the size they would get
   double upscale = 0;                     // as PlanOptions has it
   int64_t short_side = -1;  // as CleanOptions has it; -1: 512 for stage two, and where `upscale` is given and the network is

@@ -38,6 +38,13 @@ struct Job {
   PicturePlan plan;
 };
 
+// What stage one made of a picture.
+struct CleanedPicture {
+  std::filesystem::path from;
+  PicturePlan plan;  // by which it was made
+  Tensor pixels;
+};
+
 struct Failure {
   std::string name, reason;
 };
@@ -74,6 +81,7 @@ class RestoreRun {
     const FloatProductsScope products(options_.precision.products);
     if (options_.stage_two) refining_.emplace(*options_.stage_two);
     load_stage_one();
+    if (options_.faces) faces_.emplace(*options_.faces, *refining_, options_.device, options_.precision.type);
     make_plan();
     print_plan();
     if (options_.dry_run) {
@@ -101,8 +109,11 @@ class RestoreRun {
   void load_stage_two() {
     std::vector<PictureJob> jobs;
     for (const Job& job : work_) jobs.push_back(job.files);
+    if (faces_) faces_->load(jobs);
     refining_->load(jobs, options_.device, options_.precision.type);
-    if (log_) log_->write(refining_->settings());
+    Json settings = refining_->settings();
+    if (faces_) settings.update(faces_->settings());
+    log(settings);
   }
 
   // ---- Planning ----
@@ -213,6 +224,7 @@ class RestoreRun {
         kept_.empty() ? "" : fmt::format("; {} kept, whose results are there", kept_.size()));
     say("network   {}", stage_one_text());
     if (refining_) say("stage two {}", refining_->describe());
+    if (faces_) say("faces     {}", faces_->describe());
     say("tiles     {}", tiles_text());
     if (!cost_) {
       say("estimate  none: the pictures are small");
@@ -327,6 +339,7 @@ class RestoreRun {
               {"seconds", std::round(std::chrono::duration<double>(Clock::now() - start).count() * 1e3) / 1e3},
               {"peak_bytes", pool().peak_bytes()}};
     if (refining_) line.update(refining_->facts(job.files));
+    if (faces_) line.update(faces_->facts(job.files, plan));
     log(line);
   }
 
@@ -347,17 +360,14 @@ class RestoreRun {
           const double inside = job.plan.network_pixels() * (before + share * double(done) / double(of));
           progress.update(done_, (done_pixels_ + inside) / total_pixels_, job.files.name, {what, done, of});
         };
-        Refine refine;
-        if (refining_)
-          refine = [&, stage_two = refining_->of(job.files, plan.denoiser, [&](int64_t step, int64_t of) {
-                     update(first, 1 - first, "step", step, of);
-                   })](const Tensor& cleaned) {
-            refines = true;
-            return stage_two(cleaned);
-          };
-        return restore_picture(
-            cleaner(), picture, plan, sixteen_bit, [&](int64_t done, int64_t of) { update(0, first, "tile", done, of); },
-            refine);
+        Tensor pixels = cleaned(job, picture, plan, [&](int64_t done, int64_t of) { update(0, first, "tile", done, of); });
+        refines = true;
+        const auto steps = [&](int64_t step, int64_t of) { update(first, 1 - first, "step", step, of); };
+        if (faces_)
+          pixels = faces_->restored(job.files, picture.pixels, plan, pixels, steps);
+        else if (refining_)
+          pixels = refining_->restored(job.files, pixels, plan.denoiser, steps);
+        return finished_picture(std::move(pixels), picture, plan, sixteen_bit);
       } catch (OutOfMemory& e) {
         reason = e.what();
         if (!shrink(plan, retry, refines)) {
@@ -368,11 +378,24 @@ class RestoreRun {
         reason = "out of memory";
         if (!shrink(plan, retry, refines)) throw;
       }
+      last_cleaned_.reset();
       pool().trim();
       say("{}: {}\n  again {}", job.files.from.string(), reason.substr(0, reason.find('\n')),
           refines ? fmt::format("denoised in tiles of {} every {}", plan.denoiser.size, plan.denoiser.stride)
                   : fmt::format("in tiles, as --tile {} --tile-overlap {} makes it", plan.tile, plan.overlap));
     }
+  }
+
+  // Results of one picture follow one another and share what stage one made of it.
+  Tensor cleaned(const Job& job, const Picture& picture, PicturePlan& plan, const TileProgress& progress) {
+    if (last_cleaned_ && last_cleaned_->from == job.files.from) {
+      plan = last_cleaned_->plan;
+      return last_cleaned_->pixels;
+    }
+    last_cleaned_.reset();
+    const Tensor pixels = cleaned_picture(cleaner(), picture, plan, progress);
+    if (options_.stage_two && options_.stage_two->samples > 1) last_cleaned_ = {job.files.from, plan, pixels};
+    return pixels;
   }
 
   std::string remedy() const {
@@ -400,6 +423,7 @@ class RestoreRun {
   const RestoreOptions options_;
   const std::vector<PictureJob> jobs_;
   std::optional<RefineRun> refining_;
+  std::optional<FaceRun> faces_;
   LoadedCleaner stage_one_;
   PlanOptions plan_options_;
   int64_t usable_ = 0;
@@ -409,6 +433,7 @@ class RestoreRun {
   std::vector<std::string> kept_;
   std::vector<Failure> failures_;
   std::optional<JsonLog> log_;
+  std::optional<CleanedPicture> last_cleaned_;
   RestoreCounts counts_;
   int64_t done_ = 0;
   double done_pixels_ = 0, total_pixels_ = 0;

@@ -49,12 +49,13 @@ struct DenoiserTiles {
 
 // Published networks by the names of their files, without an ending.
 struct PublishedFiles {
-  std::string prior, control, cleaner;
+  std::string prior, control, cleaner, face_cleaner;
 
   template <class V> void fields(V&& v) {
     v("prior", prior, "Stable Diffusion: U-Net, autoencoder, text encoder");
     v("control", control, "IRControlNet; empty: the prior's file holds it");
     v("cleaner", cleaner, "the network of stage one; empty: the prior's file holds it");
+    v("face_cleaner", face_cleaner, "the network of stage one for faces within pictures");
   }
 };
 

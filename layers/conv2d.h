@@ -44,6 +44,7 @@ class Conv2d : public Module {
     with_path([&] {
       const NoGrad no_grad;
       kernels::conv2d_forward.on(x.device())(y, x, parameter_for(x, weight), parameter_for(x, bias), around, {{}, residual});
+      return y;
     });
   }
 

@@ -21,6 +21,7 @@ void GroupNorm::apply(const Tensor& y, const Tensor& x, const Tensor& stats) con
                  " given, expected [", x.shape(0), ", ", options_.groups, ", 2]");
     const NoGrad no_grad;
     kernels::group_norm_apply.on(x.device())(y, x, stats, parameter_for(x, weight), parameter_for(x, bias), options_);
+    return y;
   });
 }
 

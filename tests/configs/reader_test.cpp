@@ -168,6 +168,11 @@ TEST(Reader, NamesTheNearestKeyAndTheRange) {
             "(did you mean 'pixelshuffle'?)");
 }
 
+TEST(Reader, TakesTruthInPythonsSpelling) {
+  EXPECT_FALSE(read_config_text<TrainConfig>("ema: False", "x.yaml").ema);
+  EXPECT_TRUE(read_config_text<TrainConfig>("ema: True", "x.yaml").ema);
+}
+
 TEST(Reader, RefusesWrongTypes) {
   const std::pair<const char*, const char*> cases[] = {
       {"train: {steps: 1.5}", "x.yaml:1: train.steps is '1.5', expected an integer"},

@@ -13,7 +13,7 @@
 namespace relume {
 namespace {
 
-constexpr OpencvResize every_mode[] = {OpencvResize::linear, OpencvResize::area, OpencvResize::cubic};
+constexpr OpencvResize every_mode[] = {OpencvResize::linear, OpencvResize::area, OpencvResize::cubic, OpencvResize::lanczos};
 
 Tensor row(const std::vector<float>& values) { return Tensor::of<float>({1, int64_t(values.size()), 1}, values); }
 std::vector<float> values(const Tensor& t) { return {t.data<float>(), t.data<float>() + t.numel()}; }
@@ -38,6 +38,9 @@ TEST(Resize, KnownValues) {  // as cv2.resize gives them
   expect_row(resize_opencv(x, 1, 2, OpencvResize::cubic), {0.21875, 6.78125});
   expect_row(resize_opencv(x, 1, 8, OpencvResize::cubic),
              {-0.10546875, 0.12109375, 0.45703125, 1.609375, 2.828125, 5.44921875, 7.97265625, 9.52734375});
+  expect_row(resize_opencv(x, 1, 2, OpencvResize::lanczos), {0.3790374, 6.8094983});
+  expect_row(resize_opencv(x, 1, 8, OpencvResize::lanczos),
+             {-0.0659955, 0.1635159, 0.6477262, 1.4466535, 2.8490564, 5.387935, 8.0723906, 9.4534152});
 }
 
 TEST(Resize, KeepsConstantsAndOrderOfAxes) {

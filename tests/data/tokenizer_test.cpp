@@ -1,44 +1,15 @@
 #include "data/tokenizer.h"
 
 #include <gtest/gtest.h>
-#include <zlib.h>
 
 #include "base/files.h"
 #include "data/gzip.h"
-#include "data/unicode.h"
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
+#include "tests/support/small_merges.h"
 
 namespace relume::test {
 namespace {
-
-std::string gzipped(const std::string& text) {
-  z_stream stream{};
-  EXPECT_EQ(deflateInit2(&stream, 1, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
-  std::string out(deflateBound(&stream, text.size()), '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = uInt(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = uInt(out.size());
-  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
-}
-
-// A file of merges with three that are of use; the others join bytes that are not ASCII, and not C4.
-std::string small_merges() {
-  std::vector<std::string> symbols;
-  for (char32_t c = 0xA1; c <= 0x143; ++c)
-    if (c != 0xAD && c != 0xC4) symbols.push_back(unicode::encoded(std::u32string(1, c)));
-  std::string text = "#version: 0.2\nl o\nlo w</w>\ne r</w>\n";
-  int64_t count = 3;
-  for (const char* const end : {"", "</w>"})
-    for (const std::string& a : symbols)
-      for (const std::string& b : symbols)
-        if (count < Tokenizer::merge_count) text += a + " " + b + end + "\n", ++count;
-  return text;
-}
 
 const Tokenizer& small_tokenizer() {
   static const Tokenizer tokenizer(gzipped(small_merges()), "merges.gz");

@@ -56,7 +56,7 @@ TEST_F(LoadCleaner, OthersAreNamed) {
   EXPECT_HAS(refused("RRDB_trunk.0.RDB1.conv1.weight"), "missing: conv_first.weight");
   const RRDBNet network({.nf = 8, .nb = 1, .gc = 4});
   randomise(network, 1);
-  EXPECT_HAS(input_error([&] { load_cleaner(saved(network), "config.yaml"); }), "--config is for a SwinIR");
+  EXPECT_HAS(input_error([&] { load_cleaner(saved(network), SwinIRConfig()); }), "--config is for a SwinIR");
 }
 
 TEST_F(LoadCleaner, NoneLeavesPicturesAsTheyAre) { EXPECT_TRUE(same_bits(no_cleaner().cleaner.network(picture_), picture_)); }

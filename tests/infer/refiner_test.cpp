@@ -91,6 +91,17 @@ TEST_F(RefinerTest, ACourseCanBeWatched) {
   EXPECT_EQ(conditions, 1);
 }
 
+// spaced sampling ends with its last estimate.
+TEST_F(RefinerTest, TheLastEstimateIsNotDecodedAgain) {
+  StageTwoConfig c = config();
+  c.color_fix = "none";
+  Tensor last;
+  const RefineWatch watch{.estimate = [&](int64_t, const Tensor& x) { last = x; }, .every = 3};
+  const Tensor result = refiner(c)(picture_, {}, 1, 0, watch);
+  EXPECT_EQ(result.data<float>(), last.data<float>());
+  EXPECT_TRUE(same_bits(result, refined(c)));
+}
+
 TEST_F(RefinerTest, NoNumbersAreAnErrorAndNotABlackPicture) {
   const auto broken = [&](const char* part) {
     const auto whole = std::make_shared<SafetensorsFile>(file());

@@ -11,6 +11,7 @@
 #include "tests/support/numbers.h"
 #include "tests/support/pictures.h"
 #include "tests/support/small_control_ldm.h"
+#include "tests/support/small_merges.h"
 
 namespace relume::test {
 namespace {
@@ -61,6 +62,11 @@ TEST_F(RestoreStageTwo, SamplesDifferAndTheFirstIsTheOne) {
   EXPECT_EQ(restore_files(o).restored, 2);
   EXPECT_EQ(bytes("out_0.png"), bytes("a.png"));
   EXPECT_NE(bytes("out_1.png"), bytes("a.png"));
+  RestoreOptions second = options("in/a.png", "again.png");  // the first is there already: stage one runs for the second
+  second.stage_two->samples = 2, second.existing = Existing::kept;
+  fs::copy_file(folder_ / "a.png", folder_ / "again_0.png");
+  EXPECT_EQ(restore_files(second).restored, 1);
+  EXPECT_EQ(bytes("again_1.png"), bytes("out_1.png"));
   EXPECT_HAS(input_error([&] { restore_files(o); }), "out_0.png: exists already");
 }
 
@@ -81,6 +87,22 @@ TEST_F(RestoreStageTwo, StagesAndSettingsAreKept) {
   EXPECT_EQ(lines[1].at("name"), "a.png");
   EXPECT_EQ(lines[1].at("sample"), 0);
   EXPECT_EQ(lines[1].at("prompt"), "");
+}
+
+// A file of prompts that changes or goes while pictures are restored does no harm.
+TEST_F(RestoreStageTwo, APromptIsReadOnce) {
+  RestoreOptions o = options("in/a.png", "out.png");
+  make_folder(folder_ / "prompts");
+  write_file_atomically(folder_ / "prompts/a.txt", "lower");
+  write_file_atomically(folder_ / "merges.gz", gzipped(small_merges()));
+  o.stage_two->prompts = Prompts::from(folder_ / "prompts");
+  o.stage_two->merges = folder_ / "merges.gz";
+  RefineRun run(*o.stage_two);
+  const PictureJob job{folder_ / "in/a.png", folder_ / "out.png", "a.png"};
+  run.load({job}, {}, DType::f32);
+  fs::remove(folder_ / "prompts/a.txt");
+  EXPECT_EQ(run.facts(job).at("prompt"), "lower");
+  EXPECT_EQ(run.restored(job, uniform({64, 64, 3}, 1, 0, 1), {}, {}).shape(), Shape({64, 64, 3}));
 }
 
 TEST_F(RestoreStageTwo, StageOneComesFromTheFileOrIsLeftOut) {

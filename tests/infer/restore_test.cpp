@@ -58,7 +58,8 @@ Tensor by_hand(const SwinIR& network, const Tensor& picture, int64_t height, int
 Picture restored_by(const Cleaner& cleaner, const Picture& picture, const PlanOptions& options, bool sixteen_bit = true) {
   const PictureHeader header{picture.pixels.shape(0), picture.pixels.shape(1), bool(picture.alpha),
                              picture.pixels.dtype() == DType::f32, picture.grey};
-  return restore_picture(cleaner, picture, plan_picture(header, cleaner, options, nullptr), sixteen_bit);
+  const PicturePlan plan = plan_picture(header, cleaner, options, nullptr);
+  return finished_picture(cleaned_picture(cleaner, picture, plan), picture, plan, sixteen_bit);
 }
 
 class Restore : public testing::Test {
