@@ -9,6 +9,7 @@
 #include "data/checkpoint/part_source.h"
 #include "data/checkpoint/safetensors.h"
 #include "models/control_net.h"
+#include "models/diffusion/classifier_free.h"
 #include "models/vae.h"
 
 #include <omp.h>
@@ -30,13 +31,6 @@ struct Arguments {
   std::string mode = "unet_control_step", weights, inputs;
   int threads = 2;
 };
-
-Tensor twice(const Tensor& x) {
-  const Tensor both = Tensor::empty(x.shape().with(0, 2 * x.shape(0)));
-  both.slice(0, x.shape(0)).copy_from(x);
-  both.slice(x.shape(0), both.shape(0)).copy_from(x);
-  return both;
-}
 
 class Contender {
  public:

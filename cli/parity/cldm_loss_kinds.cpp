@@ -1,11 +1,9 @@
 // Kind cldm_loss: steps of stage two's training, on one batch (spec/diffbir.md 4.2, 4.3).
-#include <array>
-
 #include "autograd/elementwise.h"
 #include "autograd/reduce.h"
 #include "cli/parity/kinds.h"
+#include "cli/parity/optimizer.h"
 #include "models/control_net.h"
-#include "train/adamw.h"
 
 namespace relume::parity {
 namespace {
@@ -52,23 +50,12 @@ class Training {
   double strength_;
 };
 
-AdamW optimizer_of(const Case& c, const Module& network) {
-  const Json& optimizer = c.config().at("optimizer");
-  RELUME_CHECK(c.option_in<std::string>(optimizer, "type") == "AdamW", c.name(), ": unknown optimiser");
-  const auto betas = c.option_in<std::array<double, 2>>(optimizer, "betas");
-  return AdamW(network.parameters(), {.lr = c.option_in<double>(optimizer, "lr"),
-                                      .beta1 = betas[0],
-                                      .beta2 = betas[1],
-                                      .eps = c.option_in<double>(optimizer, "eps"),
-                                      .weight_decay = c.option_in<double>(optimizer, "weight_decay")});
-}
-
 void run_cldm_loss(const Case& c, Report& report) {
   RELUME_CHECK(c.loss() == "mean_squared_error", c.name(), ": unknown loss '", c.loss(), "'");
   const Training training(c);
   report.compare_output("x_noisy", to_channels_first(training.batch.x));
   report.compare_output("target", to_channels_first(training.batch.target));
-  AdamW adamw = optimizer_of(c, training.control_net);
+  AdamW adamw(training.control_net.parameters(), adamw_of(c));
   std::vector<double> losses;
   for (int64_t step = 0; step < steps; ++step) {
     const Tensor prediction = training.prediction(), loss = training.loss(prediction);

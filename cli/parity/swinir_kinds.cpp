@@ -8,8 +8,8 @@
 #include "autograd/reduce.h"
 #include "autograd/shape.h"
 #include "cli/parity/kinds.h"
+#include "cli/parity/optimizer.h"
 #include "models/swinir.h"
-#include "train/adamw.h"
 
 namespace relume::parity {
 namespace {
@@ -98,15 +98,8 @@ void run_swinir_rstb(const Case& c, Report& report) {
 
 // A training trajectory: losses, gradient norms, final weights and moments. Batch i is slice i mod n.
 void run_swinir_adamw(const Case& c, Report& report) {
-  const Json& optimizer = c.config().at("optimizer");
-  RELUME_CHECK(c.option_in<std::string>(optimizer, "type") == "AdamW", c.name(), ": unknown optimiser");
-  const auto betas = c.option_in<std::array<double, 2>>(optimizer, "betas");
   const auto net = swinir_of(c, c.config().at("model"));
-  AdamW adamw(net->parameters(), {.lr = c.option_in<double>(optimizer, "lr"),
-                                  .beta1 = betas[0],
-                                  .beta2 = betas[1],
-                                  .eps = c.option_in<double>(optimizer, "eps"),
-                                  .weight_decay = c.option_in<double>(optimizer, "weight_decay")});
+  AdamW adamw(net->parameters(), adamw_of(c));
   const Tensor lq = c.f32("input.lq"), gt = c.f32("input.gt");  // [batches, N, C, H, W]
   const auto batch = [&](const Tensor& all, int64_t i) {
     const auto s = all.shape().sizes();
