@@ -19,6 +19,7 @@
 #include "data/image.h"
 #include "infer/load_cleaner.h"
 #include "infer/restore.h"
+#include "layers/finite.h"
 
 namespace relume {
 
@@ -394,8 +395,25 @@ class RestoreRun {
     }
     last_cleaned_.reset();
     const Tensor pixels = cleaned_picture(cleaner(), picture, plan, progress);
+    if (!is_finite(pixels)) fail_not_finite(job, picture, plan);
     if (options_.stage_two && options_.stage_two->samples > 1) last_cleaned_ = {job.files.from, plan, pixels};
     return pixels;
+  }
+
+  // Never a black picture. On the CPU the layer can be told.
+  [[noreturn]] void fail_not_finite(const Job& job, const Picture& picture, const PicturePlan& plan) const {
+    std::string layer;
+    if (options_.device == Device{}) {
+      const FiniteScope scope;
+      try {
+        cleaned_picture(cleaner(), picture, plan, {});
+      } catch (const NotFinite& e) {
+        layer = std::string("\n  the first: ") + e.what();
+      }
+    }
+    throw NotFinite(detail::concat(job.files.from.string(), ": stage one made values that are no numbers; is its checkpoint ",
+                                   "whole ('relume inspect')?",
+                                   options_.precision.type == DType::f32 ? "" : " --precision f32 has a wider range.", layer));
   }
 
   std::string remedy() const {

@@ -1,14 +1,19 @@
 // Folders, memory and what is said about them: restore_files().
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
 #include "base/text.h"
+#include "data/checkpoint/memory_source.h"
+#include "data/checkpoint/safetensors.h"
 #include "data/image.h"
 #include "infer/load_network.h"
 #include "infer/restore.h"
+#include "layers/finite.h"
 #include "tests/support/errors.h"
+#include "tests/support/limited_allocator.h"
 #include "tests/support/numbers.h"
 #include "tests/support/pictures.h"
 #include "tests/support/small_weights.h"
@@ -158,28 +163,25 @@ TEST_F(RestoreFiles, AResultTooLargeForItsFormatIsRefusedBeforeItIsComputed) {
              "out.webp: 20500x15000 pixels, but no side of a WebP may exceed 16383; give a name that ends in .png");
 }
 
-// Gives what the real one gives, until more than a limit would be in use.
-class LimitedAllocator final : public Allocator {
- public:
-  explicit LimitedAllocator(int64_t limit) : limit_(limit) { set_allocator({}, this); }
-  ~LimitedAllocator() override { set_allocator({}, &real_); }
-  void* allocate(int64_t bytes, MemoryUse use) override {
-    if (bytes_in_use() + bytes > limit_) throw OutOfMemory("out of memory: by a test");
-    return real_.allocate(bytes, use);
+TEST_F(RestoreFiles, NoNumbersAreAnErrorThatNamesTheLayer) {
+  const SafetensorsFile whole(folder_ / "weights.safetensors");
+  MemorySource broken("broken");
+  for (const TensorInfo& t : whole.tensors()) {
+    const bool hit = t.name == "conv_after_body.bias";
+    broken.add(t.name, hit ? Tensor::full(t.shape, std::numeric_limits<double>::quiet_NaN()) : whole.read(t.name));
   }
-  void release(void* pointer, int64_t bytes, MemoryUse use) noexcept override { real_.release(pointer, bytes, use); }
-  int64_t bytes_in_use() const override { return real_.bytes_in_use(); }
-  int64_t peak_bytes() const override { return real_.peak_bytes(); }
-  int64_t peak_bytes(MemoryUse use) const override { return real_.peak_bytes(use); }
-  void reset_peak() override { real_.reset_peak(); }
-  void trim() override { real_.trim(); }
-  int64_t free_bytes() const override { return real_.free_bytes(); }
-  int64_t most_held(int64_t peak) const override { return real_.most_held(peak); }
-
- private:
-  Allocator& real_ = allocator({});
-  int64_t limit_;
-};
+  write_safetensors(folder_ / "broken.safetensors", broken);
+  RestoreOptions o = options("in/a.png", "out.png");
+  o.weights = folder_ / "broken.safetensors";
+  try {
+    restore_files(o);
+    FAIL() << "a picture was made";
+  } catch (const NotFinite& e) {
+    EXPECT_HAS(std::string(e.what()), "a.png: stage one made values that are no numbers");
+    EXPECT_HAS(std::string(e.what()), "\n  in conv_after_body");
+  }
+  EXPECT_FALSE(fs::exists(folder_ / "out.png"));
+}
 
 TEST_F(RestoreFiles, WhereMemoryRunsOutSmallerTilesAreTried) {
   write_png(folder_ / "large.png", natural_picture(160, 200, 5));

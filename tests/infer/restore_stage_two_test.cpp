@@ -1,6 +1,7 @@
 // restore_files() with stage two, on networks of a few kilobytes.
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
@@ -8,6 +9,7 @@
 #include "data/image.h"
 #include "infer/restore.h"
 #include "tests/support/errors.h"
+#include "tests/support/limited_allocator.h"
 #include "tests/support/numbers.h"
 #include "tests/support/pictures.h"
 #include "tests/support/small_control_ldm.h"
@@ -111,6 +113,44 @@ TEST_F(RestoreStageTwo, StageOneComesFromTheFileOrIsLeftOut) {
   o.without_cleaner = true;
   restore_files(o);
   EXPECT_NE(bytes("with.png"), bytes("without.png"));
+}
+
+// The skip of 64 + 32 channels at 24 x 24 latents is refused: that of a picture of 192 pixels taken whole.
+TEST_F(RestoreStageTwo, WhereMemoryRunsOutSmallerTilesAreDenoised) {
+  write_png(folder_ / "square.png", natural_picture(96, 96, 5));
+  RestoreOptions o = options("square.png", "retried.png");
+  o.json_log = folder_ / "log.jsonl";
+  std::string said;
+  {
+    const LimitedAllocator limited(std::numeric_limits<int64_t>::max(), 24 * 24 * (64 + 32) * int64_t(sizeof(float)));
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(restore_files(o).restored, 1);
+    said = testing::internal::GetCapturedStderr();
+  }
+  EXPECT_HAS(said, "square.png: out of memory: by a test\n  again denoised in tiles of 128 every 96");
+  EXPECT_HAS(bytes("log.jsonl"), "\"denoiser_tile\":128");
+  RestoreOptions asked = options("square.png", "asked.png");
+  asked.stage_two->config.cldm_tile_size = 128, asked.stage_two->config.cldm_tile_stride = 96;
+  restore_files(asked);
+  EXPECT_EQ(bytes("retried.png"), bytes("asked.png"));
+  RestoreOptions whole = options("square.png", "whole.png");
+  restore_files(whole);
+  EXPECT_NE(bytes("whole.png"), bytes("asked.png"));
+}
+
+// One knob for both stages.
+TEST_F(RestoreStageTwo, TilesByHandAreTheDenoisersToo) {
+  write_png(folder_ / "square.png", natural_picture(96, 96, 5));
+  RestoreOptions o = options("square.png", "tiled.png"), same = options("square.png", "same.png");
+  o.mode = same.mode = TileMode::fixed;
+  o.tile = same.tile = 64;
+  o.json_log = folder_ / "log.jsonl";
+  same.stage_two->config.cldm_tile_size = 64;  // every 32
+  restore_files(o), restore_files(same);
+  EXPECT_HAS(bytes("log.jsonl"), "\"denoiser_tile\":64");
+  EXPECT_EQ(bytes("tiled.png"), bytes("same.png"));
+  o.output = folder_ / "refused.png", o.tile = 72;
+  EXPECT_HAS(input_error([&] { restore_files(o); }), "--tile 72");
 }
 
 }  // namespace
