@@ -118,11 +118,6 @@ struct StageTwoArguments::Values {
   }
 
   FaceOptions face_options(const std::string& published) const {
-    RELUME_CHECK(
-        !landmarks.empty(),
-        "--task unaligned_face needs --landmarks, for there is no detector of faces here: a CSV file with the columns "
-        "file_name,x1,y1,...,x5,y5 (eyes, nose, corners of the mouth, pixels of the picture), a face a row, or a folder "
-        "of text files with ten such numbers a line");
     FaceOptions faces{.landmarks = landmarks, .save = save_stages};
     faces.without_cleaner = face_checkpoint == "none";
     if (faces.without_cleaner) return faces;
@@ -220,6 +215,10 @@ void StageTwoArguments::apply(RestoreOptions& options) const {
                "--landmarks and --face-checkpoint go with --task unaligned_face");
   RELUME_CHECK(!faces || v.version != "v1",
                "--task unaligned_face is not for v1, which was published without it; take v2 or v2.1");
+  RELUME_CHECK(!faces || !v.landmarks.empty(),
+               "--task unaligned_face needs --landmarks, for there is no detector of faces here: a CSV file with the columns "
+               "file_name,x1,y1,...,x5,y5 (eyes, nose, corners of the mouth, pixels of the picture), a face a row, or a folder "
+               "of text files with ten such numbers a line");
   RELUME_CHECK(custom || (v.train_cfg.empty() && v.ckpt.empty()), "--train-cfg and --ckpt go with --version custom");
   run.config = preset_named(v.preset_name(), v.overrides);
   if (custom)
