@@ -53,7 +53,7 @@ TEST(GroupNorm, SaysWhatDoesNotFitAndWhere) {
   EXPECT_HAS(channels, "group_norm: weight f32 cpu [6] and bias f32 cpu [6] do not fit the last axis of f32 cpu [1, 2, 2, 8]");
   EXPECT_HAS(input_error([&] { block.norm(Tensor::zeros({0, 2, 2, 6})); }), "that is not empty");
   const Tensor x = uniform({1, 2, 2, 8}, 1);
-  EXPECT_HAS(input_error([&] { block.norm.stats(x); }), "expected [N, H, W, 6]\nin in_layers.0");
+  EXPECT_HAS(input_error([&] { block.norm.stats(x); }), "expected [N, H, W, 6]\n  in in_layers.0");
   EXPECT_HAS(input_error([&] { block.norm.apply(x, x, Tensor::zeros({1, 4, 2})); }), "expected [N, H, W, 6]");
   const Tensor map = uniform({1, 2, 2, 6}, 1);
   EXPECT_HAS(input_error([&] { block.norm.apply(map, map, Tensor::zeros({1, 3, 2})); }), "expected [1, 4, 2]");

@@ -39,7 +39,7 @@ TEST_F(AutoencoderStripsTest, EveryHeightOfStripsGivesTheWhole) {
 
 // What is left in f32 is rounding: nothing of the mathematics differs.
 TEST_F(AutoencoderStripsTest, ToThePrecisionOfDoubles) {
-  const Tensor picture = uniform({1, 21, 12, 3}, 1, -1, 1, DType::f64), latents = uniform({1, 5, 3, 4}, 2, -1, 1, DType::f64);
+  const Tensor picture = uniform({1, 13, 8, 3}, 1, -1, 1, DType::f64), latents = uniform({1, 3, 2, 4}, 2, -1, 1, DType::f64);
   EXPECT_LE(relative_l2(run_in_strips(vae_.encoder.steps(), picture, 1), vae_.encoder(picture)), 1e-13);
   EXPECT_LE(relative_l2(run_in_strips(vae_.decoder.steps(), latents, 1), vae_.decoder(latents)), 1e-13);
 }
@@ -61,14 +61,19 @@ TEST_F(AutoencoderStripsTest, WhatComesInStaysAsItIs) {
   EXPECT_TRUE(same_bits(picture, before));
 }
 
-// The bytes of tensors that f takes at most, beside those there are; weights have been packed when it is called again.
+// The bytes of tensors that f takes at most, beside those there are.
 template <class F> int64_t tensor_bytes(F&& f) {
-  for (int i = 0; i < 2; ++i) f();
   Allocator& memory = allocator({});
   memory.reset_peak();
   const int64_t before = memory.peak_bytes(MemoryUse::tensor);
   f();
   return memory.peak_bytes(MemoryUse::tensor) - before;
+}
+
+// The same once weights are packed, which they are when f is called again.
+template <class F> int64_t later_tensor_bytes(F&& f) {
+  f(), f();
+  return tensor_bytes(f);
 }
 
 TEST(AutoencoderStrips, TwoMapsAndAStripAreHeld) {
@@ -77,15 +82,16 @@ TEST(AutoencoderStrips, TwoMapsAndAStripAreHeld) {
   randomise(vae, 3);
   const int64_t map = 160 * 128 * 32 * int64_t(sizeof(float)), bytes = 1 << 18;
   const Tensor picture = uniform({1, 160, 128, 3}, 1), latents = uniform({1, 40, 32, 4}, 2);
-  EXPECT_LE(tensor_bytes([&] { run_in_strips(vae.encoder.steps(), picture, bytes); }), 2 * map + 2 * bytes);
-  EXPECT_LE(tensor_bytes([&] { run_in_strips(vae.decoder.steps(), latents, bytes); }), 2 * map + 2 * bytes);
-  EXPECT_GE(tensor_bytes([&] { vae.decoder(latents); }), 4 * map) << "or the bound says nothing";
+  EXPECT_LE(later_tensor_bytes([&] { run_in_strips(vae.encoder.steps(), picture, bytes); }), 2 * map + 2 * bytes);
+  EXPECT_LE(later_tensor_bytes([&] { run_in_strips(vae.decoder.steps(), latents, bytes); }), 2 * map + 2 * bytes);
+  EXPECT_GE(later_tensor_bytes([&] { vae.decoder(latents); }), 4 * map) << "or the bound says nothing";
   // A batch holds no more but its results.
   const Tensor three = uniform({3, 40, 32, 4}, 2);
-  EXPECT_LE(tensor_bytes([&] { run_in_strips(vae.decoder.steps(), three, bytes); }), 2 * map + 2 * bytes + 3 * map * 3 / 32);
+  EXPECT_LE(later_tensor_bytes([&] { run_in_strips(vae.decoder.steps(), three, bytes); }),
+            2 * map + 2 * bytes + 3 * map * 3 / 32);
 }
 
-// Above the size of a strip, and with gradients never.
+// Above the size of a strip; packed weights are less than the strip leaves of its bytes.
 TEST(AutoencoderStrips, AreTakenByTheAutoencoderForLargeMaps) {
   const AutoencoderKL vae({.ch = 32, .ch_mult = {1, 1, 1, 1}, .num_res_blocks = 1});
   randomise(vae, 3);
@@ -94,8 +100,6 @@ TEST(AutoencoderStrips, AreTakenByTheAutoencoderForLargeMaps) {
   ASSERT_GT(map, strip_bytes);
   const NoGrad no_grad;
   EXPECT_LE(tensor_bytes([&] { vae.decode(latents); }), 2 * map + strip_bytes);
-  const Tensor picture = uniform({1, 520, 520, 3}, 1);
-  EXPECT_LE(tensor_bytes([&] { vae.moments(picture); }), 2 * map + strip_bytes);
 }
 
 TEST(AutoencoderStrips, GradientsGoTheWholeWay) {
