@@ -19,18 +19,19 @@ int attribute_of(Device device, cudaDeviceAttr attribute) {
   return value;
 }
 
-// Asking takes longer than a launch; what is known is kept.
+// What is known is kept: every call of a kernel asks.
 int blocks_of_multiprocessor(Device device, const void* kernel, int threads, size_t shared_bytes) {
   static std::mutex mutex;
   static std::map<std::tuple<int, const void*, int, size_t>, int> known;
   const std::lock_guard lock(mutex);
-  const auto [at, is_new] = known.try_emplace({device.index, kernel, threads, shared_bytes}, 0);
-  if (!is_new) return at->second;
+  const std::tuple key(device.index, kernel, threads, shared_bytes);
+  if (const auto at = known.find(key); at != known.end()) return at->second;
+  stream(device);  // the answer is that of the selected device
   allow_shared_bytes(kernel, shared_bytes, "cudaFuncSetAttribute");
   int blocks = 0;
   check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared_bytes),
         "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
-  return at->second = blocks;
+  return known[key] = blocks;
 }
 }  // namespace
 

@@ -75,10 +75,10 @@ inline GroupNormTiling streamed_tiling(const GroupedMap& map, int pack) {
 // touches, so that strips should touch few.
 inline constexpr int kept_line = 128, most_kept_channels = kept_line / 2;
 
-// Maps that stay in shared memory: the cut into the most blocks of which every multiprocessor holds a whole number, four at
-// most, and the card all at once. None where not even the largest blocks find room, which is where `fixed_bytes` of a block,
-// and `bytes_of_pack` for each pack of its share, are more than shared memory holds, or where samples and strips alone are
-// more than the blocks at once. Map, types and card decide, and nothing else.
+// How a map is shared that stays in shared memory: four blocks for each multiprocessor, or fewer and larger ones, that all run
+// at once; blocks_at_once(bytes) says how many do, each with `fixed_bytes` and `bytes_of_pack` for a pack of its share. None
+// where one for each multiprocessor cannot hold the map, or samples and strips are more than the blocks: the map is streamed.
+// Map, types and card decide, and nothing else.
 template <class F> std::optional<GroupNormTiling> kept_tiling(const GroupedMap& map, int pack, int channel_bytes,
                                                               size_t fixed_bytes, size_t bytes_of_pack, int multiprocessors,
                                                               F&& blocks_at_once) {
