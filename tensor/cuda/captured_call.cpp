@@ -62,6 +62,8 @@ CapturedCall::CapturedCall(Device device, const Call& call) : device_(device), a
 CapturedCall::~CapturedCall() { cudaGraphExecDestroy(graph_); }
 
 const std::vector<Tensor>& CapturedCall::operator()() const {
+  RELUME_CHECK(std::this_thread::get_id() == thread_,
+               "a captured call can be done on the thread that captured it alone; capture it on this one");
   check(cudaGraphLaunch(graph_, stream(device_)), "cudaGraphLaunch");
   return results_;
 }

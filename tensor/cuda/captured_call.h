@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <thread>
 #include <vector>
 
 #include "tensor/core/tensor.h"
@@ -23,11 +24,13 @@ class CapturedCall {
   CapturedCall(const CapturedCall&) = delete;
   CapturedCall& operator=(const CapturedCall&) = delete;
 
-  // Does on this thread's stream what the call did; gives its results, the same tensors every time.
+  // Does on this thread's stream what the call did; gives its results, the same tensors every time. On the thread that made it,
+  // whose grid barriers (context.h) the graph has; an Error elsewhere.
   const std::vector<Tensor>& operator()() const;
 
  private:
   Device device_;
+  std::thread::id thread_ = std::this_thread::get_id();
   Arena arena_;  // before the results, which lie in it
   std::vector<Tensor> results_;
   cudaGraphExec_t graph_ = nullptr;

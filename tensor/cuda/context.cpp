@@ -2,7 +2,9 @@
 
 #include <array>
 #include <atomic>
+#include <map>
 #include <mutex>
+#include <tuple>
 
 #include "base/error.h"
 #include "tensor/core/float_products.h"
@@ -10,6 +12,27 @@
 namespace relume::cuda {
 namespace {
 std::atomic<int64_t> waits{0};
+
+int attribute_of(Device device, cudaDeviceAttr attribute) {
+  int value = 0;
+  check(cudaDeviceGetAttribute(&value, attribute, device.index), "cudaDeviceGetAttribute");
+  return value;
+}
+
+// What is known is kept: every call of a kernel asks.
+int blocks_of_multiprocessor(Device device, const void* kernel, int threads, size_t shared_bytes) {
+  static std::mutex mutex;
+  static std::map<std::tuple<int, const void*, int, size_t>, int> known;
+  const std::lock_guard lock(mutex);
+  const std::tuple key(device.index, kernel, threads, shared_bytes);
+  if (const auto at = known.find(key); at != known.end()) return at->second;
+  stream(device);  // the answer is that of the selected device
+  allow_shared_bytes(kernel, shared_bytes, "cudaFuncSetAttribute");
+  int blocks = 0;
+  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared_bytes),
+        "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
+  return known[key] = blocks;
+}
 }  // namespace
 
 void check(cudaError_t result, const char* call) {
@@ -26,22 +49,30 @@ cudaStream_t stream(Device device) {
   return cudaStreamPerThread;
 }
 
-int multiprocessors(Device device) {
-  static std::array<std::atomic<int>, most_devices> known{};
-  RELUME_CHECK(device.index >= 0 && device.index < most_devices, "device ", device, " does not exist");
-  std::atomic<int>& count = known[size_t(device.index)];
-  if (count == 0) {
-    int found = 0;
-    check(cudaDeviceGetAttribute(&found, cudaDevAttrMultiProcessorCount, device.index), "cudaDeviceGetAttribute");
-    count = found;
-  }
-  return count;
+int multiprocessors(Device device) { return attribute_of(device, cudaDevAttrMultiProcessorCount); }
+
+size_t shared_bytes_per_block(Device device) { return size_t(attribute_of(device, cudaDevAttrMaxSharedMemoryPerBlockOptin)); }
+
+int blocks_at_once(Device device, const void* kernel, int threads, size_t shared_bytes) {
+  if (attribute_of(device, cudaDevAttrCooperativeLaunch) == 0 || shared_bytes > shared_bytes_per_block(device)) return 0;
+  return blocks_of_multiprocessor(device, kernel, threads, shared_bytes) * multiprocessors(device);
 }
 
-size_t shared_bytes_per_block(Device device) {
-  int bytes = 0;
-  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device.index), "cudaDeviceGetAttribute");
-  return size_t(bytes);
+void allow_shared_bytes(const void* kernel, size_t shared_bytes, const char* name) {
+  constexpr size_t always_allowed = 48 << 10;
+  if (shared_bytes <= always_allowed) return;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes)), name);
+}
+
+GridBarrier* grid_barrier(Device device) {
+  thread_local std::array<GridBarrier*, most_devices> known{};
+  GridBarrier*& barrier = known.at(size_t(device.index));
+  if (barrier) return barrier;
+  refuse_capture(stream(device), "the first grid barrier of a thread");
+  void* memory = nullptr;
+  check(cudaMallocAsync(&memory, sizeof(GridBarrier), stream(device)), "cudaMallocAsync");
+  check(cudaMemsetAsync(memory, 0, sizeof(GridBarrier), stream(device)), "cudaMemsetAsync");
+  return barrier = static_cast<GridBarrier*>(memory);  // never freed: graphs hold it
 }
 
 bool rounds_to_tf32(DType type) { return type == DType::f32 && float_products() == FloatProducts::tf32; }

@@ -62,6 +62,27 @@ __device__ inline void sync_block(RELUME_ONLY_PLACE) {
 #endif
 }
 
+// Every thread of the grid gets here before one goes on, and what was written before can be read behind; in kernels that
+// launch_cooperative() launched.
+__device__ inline void sync_grid(GridBarrier* barrier RELUME_PLACE) {
+#ifdef RELUME_CUDA_SIM
+  sim::sync_grid(&barrier->arrived, place);
+#else
+  __syncthreads();
+  if (threadIdx.x + threadIdx.y + threadIdx.z == 0) {
+    // All blocks together add 2^31: the top bit turns when the last has come, and the others are 0 again.
+    const uint32_t others = gridDim.x * gridDim.y * gridDim.z - 1;
+    const bool first = blockIdx.x + blockIdx.y + blockIdx.z == 0;
+    __threadfence();
+    const uint32_t before = atomicAdd(&barrier->arrived, first ? 0x80000000u - others : 1u);
+    const volatile uint32_t* const arrived = &barrier->arrived;
+    while (((before ^ *arrived) & 0x80000000u) == 0) {}
+    __threadfence();
+  }
+  __syncthreads();
+#endif
+}
+
 #ifdef RELUME_CUDA_SIM
 namespace detail {
 // The lanes of the mask exchange a T each: every lane gets what choose(lane) names.
@@ -171,12 +192,25 @@ template <class... P, class... A> void launch(const char* name, void (*kernel)(P
 #ifdef RELUME_CUDA_SIM
   sim::launch(name, grid, block, shared_bytes, stream, [kernel, ... parameters = P(args)] { kernel(parameters...); });
 #else
-  if (shared_bytes > 48 * 1024)
-    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               int(shared_bytes)),
-          name);
+  allow_shared_bytes(reinterpret_cast<const void*>(kernel), shared_bytes, name);
   kernel<<<grid, block, shared_bytes, stream>>>(P(args)...);
   check(cudaGetLastError(), name);
+#endif
+}
+
+// The same for a kernel whose blocks meet at sync_grid(): all run at once. A grid of more than blocks_at_once() is an error.
+template <class... P, class... A> void launch_cooperative(const char* name, void (*kernel)(P...), dim3 grid, dim3 block,
+                                                          size_t shared_bytes, cudaStream_t stream, A&&... args) {
+#ifdef RELUME_CUDA_SIM
+  sim::launch_cooperative(name, grid, block, shared_bytes, stream,
+                          [kernel, ... parameters = P(args)] { kernel(parameters...); });
+#else
+  allow_shared_bytes(reinterpret_cast<const void*>(kernel), shared_bytes, name);
+  const auto run = [&](P... parameters) {
+    void* pointers[] = {static_cast<void*>(&parameters)...};
+    return cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, shared_bytes, stream);
+  };
+  check(run(P(args)...), name);
 #endif
 }
 

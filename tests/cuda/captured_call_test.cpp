@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <thread>
 
 #include "autograd/conv.h"
 #include "autograd/elementwise.h"
@@ -142,6 +143,14 @@ TEST_F(CudaGraphs, SayWhatCannotBeCaptured) {
              "the call releases memory that was there before it");
   last = {};
   EXPECT_EQ(allocator(cuda_device).bytes_in_use(), before);
+}
+
+TEST_F(CudaGraphs, OfAnotherThreadAreRefused) {
+  const Tensor x = Network::there({3, 5}, 1);
+  const CapturedCall call(cuda_device, [&] { return std::vector{gelu(x)}; });
+  std::string text;
+  std::thread([&] { text = input_error([&] { call(); }); }).join();
+  EXPECT_HAS(text, "the thread that captured it alone");
 }
 
 }  // namespace

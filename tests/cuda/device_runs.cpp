@@ -13,5 +13,6 @@ std::string why_no_device() {
 
 void for_each_run(const std::function<void(const std::string&)>& run) { run("device"); }
 void for_each_shared_memory(int, const std::function<void()>& run) { run(); }
+void for_each_card(const std::function<void(const std::string&)>& run) { run("device"); }
 
 }  // namespace relume::test

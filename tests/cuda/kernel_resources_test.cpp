@@ -20,6 +20,8 @@ constexpr HotKernel hot_kernels[] = {{"attend_windows", 128},  // attention_thre
                                      {"normalise_groups", 256},
                                      {"partial_gradients", 256},
                                      {"normalise_groups_backward", 256},
+                                     {"normalise_kept_groups", 256},
+                                     {"normalise_kept_groups_backward", 256},
                                      {"norm_of_chunks", 256},  // loop_threads of loops.h
                                      {"update_chunks", 256}};
 

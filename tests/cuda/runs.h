@@ -21,4 +21,8 @@ void for_each_run(const std::function<void(const std::string&)>& run);
 // capabilities 9.0, 8.0 and 8.6 (227, 163 and 99 KB) that are no smaller than `least_kilobytes`.
 void for_each_shared_memory(int least_kilobytes, const std::function<void()>& run);
 
+// Calls run(name) for every card: the device, or in the simulator one with a single multiprocessor and one with many. What
+// depends on blocks that run at once takes another way on each.
+void for_each_card(const std::function<void(const std::string&)>& run);
+
 }  // namespace relume::test

@@ -1,5 +1,6 @@
 #include "tests/cuda_sim/fake_runtime.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -59,6 +60,17 @@ bool is_pinned(const void* pointer) {
   auto* p = const_cast<char*>(static_cast<const char*>(pointer));
   const auto after = pinned_memory().upper_bound(p);
   return after != pinned_memory().begin() && p < std::prev(after)->first + std::prev(after)->second;
+}
+
+// What blocks of kernels may ask for, where it was set.
+std::map<const void*, int>& allowed_shared_bytes() {
+  static std::map<const void*, int> all;
+  return all;
+}
+
+int blocks_of_multiprocessor(size_t threads, size_t shared_bytes) {
+  constexpr size_t most_threads = 768, shared_memory = 228 << 10, taken_by_block = 1 << 10, most_blocks = 32;
+  return int(std::min({most_threads / threads, shared_memory / (shared_bytes + taken_by_block), most_blocks}));
 }
 
 using Work = std::function<void()>;
@@ -151,6 +163,10 @@ std::atomic<bool>& work_ends() {
 void set_shared_bytes_per_block(int bytes) { device().shared_bytes = bytes; }
 int shared_bytes_per_block() { return device().shared_bytes; }
 
+int blocks_at_once(size_t threads, size_t shared_bytes) {
+  return seen_machine().cooperative ? seen_machine().multiprocessors * blocks_of_multiprocessor(threads, shared_bytes) : 0;
+}
+
 void pass_time(float milliseconds) { clock_of_device() += milliseconds; }
 
 void enqueue(cudaStream_t stream, Work work) {
@@ -188,11 +204,21 @@ const char* cudaGetErrorName(cudaError_t e) {
 const char* cudaGetErrorString(cudaError_t e) {
   return e == cudaErrorMemoryAllocation ? "out of memory" : "an error of the simulator";
 }
-// Few multiprocessors, so that small work already makes threads go round their loops.
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  if (attribute == cudaDevAttrMultiProcessorCount) return *value = 1, cudaSuccess;
+  if (attribute == cudaDevAttrMultiProcessorCount) return *value = seen_machine().multiprocessors, cudaSuccess;
+  if (attribute == cudaDevAttrCooperativeLaunch) return *value = seen_machine().cooperative, cudaSuccess;
   if (attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin) return *value = shared_bytes_per_block(), cudaSuccess;
   return cudaErrorInvalidValue;
+}
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
+  const bool known = attribute == cudaFuncAttributeMaxDynamicSharedMemorySize;
+  if (!known || value > shared_bytes_per_block()) return cudaErrorInvalidValue;
+  return allowed_shared_bytes()[kernel] = value, cudaSuccess;
+}
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* kernel, int threads, size_t shared_bytes) {
+  const auto allowed = allowed_shared_bytes().find(kernel);
+  const bool may = shared_bytes <= size_t(allowed == allowed_shared_bytes().end() ? 48 << 10 : allowed->second);
+  return *blocks = may ? blocks_of_multiprocessor(size_t(threads), shared_bytes) : 0, cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total) {
   *total = device().total, *free_bytes = device().total - device().in_use;

@@ -31,10 +31,13 @@ void pass_time(float milliseconds);
 // Bytes that the device pretends to have; allocations beyond fail as on a device.
 void set_device_memory(unsigned long long bytes);
 
-// What the machine pretends to be.
+// What the machine pretends to be. A multiprocessor has room for three blocks of 256 threads, and 228 KB of shared memory, of
+// which every block takes 1 KB for itself.
 struct SeenMachine {
   std::vector<std::pair<int, int>> gpus{{9, 0}};  // compute capability of each
   cudaError_t driver = cudaSuccess;               // what asking for them gives
+  int multiprocessors = 1;                        // few, so that small work already makes threads go round their loops
+  bool cooperative = true;                        // whether grids can be launched as a whole
 };
 SeenMachine& seen_machine();
 
@@ -44,5 +47,8 @@ std::atomic<bool>& work_ends();
 // Bytes of shared memory that a block may ask for: 227 KB as on compute capability 9.0, until it is set.
 void set_shared_bytes_per_block(int bytes);
 int shared_bytes_per_block();
+
+// Blocks that run at once; none where grids cannot be launched as a whole.
+int blocks_at_once(size_t threads, size_t shared_bytes);
 
 }  // namespace relume::sim

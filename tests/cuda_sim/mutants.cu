@@ -25,6 +25,8 @@ enum class Mistake {
   missing_barrier,
   divergent_barrier,
   unequal_barriers,
+  missing_grid_barrier,
+  divergent_grid_barrier,
   tail_one_too_many,
   tail_one_too_few,
   shared_memory_not_written,
@@ -46,6 +48,8 @@ const std::map<std::string, Mistake>& mistakes() {
       {"missing_barrier", Mistake::missing_barrier},
       {"divergent_barrier", Mistake::divergent_barrier},
       {"unequal_barriers", Mistake::unequal_barriers},
+      {"missing_grid_barrier", Mistake::missing_grid_barrier},
+      {"divergent_grid_barrier", Mistake::divergent_grid_barrier},
       {"tail_one_too_many", Mistake::tail_one_too_many},
       {"tail_one_too_few", Mistake::tail_one_too_few},
       {"shared_memory_not_written", Mistake::shared_memory_not_written},
@@ -109,6 +113,35 @@ bool sums_right(Mistake mistake) {
       for (int i = b * threads; i < std::min(count, (b + 1) * threads); ++i) expected += numbers[size_t(i)];
       if (sums.data<float>()[b] == expected) continue;
       std::cout << run << ": block " << b << " gave " << sums.data<float>()[b] << ", expected " << expected << "\n";
+      right = false;
+    }
+  });
+  return right;
+}
+
+// shares[block] = the block's share of 1, with the sum of what all blocks brought as the whole.
+static __global__ void share_out(cuda::GridBarrier* barrier, float* shares, float* brought, Mistake mistake) {
+  const int block = int(blockIdx.x);
+  if (threadIdx.x == 0) brought[block] = float(block + 1);
+  if (mistake != Mistake::missing_grid_barrier && (mistake != Mistake::divergent_grid_barrier || block != 1))
+    cuda::sync_grid(barrier);
+  float sum = 0;
+  for (int b = 0; b < int(gridDim.x); ++b) sum += brought[b];
+  if (threadIdx.x == 0) shares[block] = float(block + 1) / sum;
+}
+
+bool shares_right(Mistake mistake) {
+  constexpr int blocks = 3;
+  bool right = true;
+  for_each_run([&](const std::string& run) {
+    const Tensor shares = Tensor::zeros({blocks}, DType::f32, cuda_device);
+    const Tensor brought = Tensor::full({blocks}, NAN, DType::f32, cuda_device);
+    cuda::launch_cooperative("share_out", share_out, blocks, threads, 0, cuda::stream(cuda_device),
+                             cuda::grid_barrier(cuda_device), shares.data<float>(), brought.data<float>(), mistake);
+    const Tensor found = shares.to(Device{});
+    for (int b = 0; b < blocks; ++b) {
+      if (found.data<float>()[b] == float(b + 1) / 6) continue;
+      std::cout << run << ": the share of block " << b << " is " << found.data<float>()[b] << "\n";
       right = false;
     }
   });
@@ -225,8 +258,8 @@ bool copy_right(Mistake mistake) {
 }
 
 bool all_right(Mistake mistake) {
-  return sums_right(mistake) && fragments_right(mistake) && convolution_right(mistake) && product_right(mistake) &&
-         copy_right(mistake);
+  return sums_right(mistake) && shares_right(mistake) && fragments_right(mistake) && convolution_right(mistake) &&
+         product_right(mistake) && copy_right(mistake);
 }
 
 }  // namespace

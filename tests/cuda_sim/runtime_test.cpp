@@ -3,11 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <utility>
 
 #include "tensor/cuda/device.h"
 #include "tensor/kernels/memory.h"
 #include "tests/cuda/runs.h"
+#include "tests/cuda_sim/fake_runtime.h"
 #include "tests/cuda_sim/sim.h"
+#include "tests/support/group_norms.h"
 #include "tests/support/numbers.h"
 #include "train/adamw.h"
 
@@ -69,6 +72,29 @@ TEST(FusedOptimiser, TakesTwoLaunchesForAllParameters) {
   const int64_t before = sim::counts().launches;
   EXPECT_TRUE(optimiser.step(0.1, {}, &average).done);
   EXPECT_EQ(sim::counts().launches - before, 2);
+}
+
+// Launches of the forward and of the backward pass of a map of floats, 128 bytes a pixel.
+std::pair<int64_t, int64_t> launches_of_group_norm(int64_t pixels) {
+  const GroupNormInputs in = GroupNormInputs({1, pixels, 32}, {.groups = 4, .act = silu_activation}).with([](const Tensor& t) {
+    return t.to(cuda_device);
+  });
+  const Tensor stats = Tensor::empty({1, 4, 2}, DType::f32, cuda_device), y = empty_like(in.x);
+  const int64_t before = sim::counts().launches;
+  kernels::group_norm_forward.on(cuda_device)(y, stats, in.x, in.weight, in.bias, in.options);
+  const int64_t between = sim::counts().launches;
+  kernels::group_norm_backward.on(cuda_device)(y, {}, {}, in.dy, in.x, stats, in.weight, in.bias, in.options);
+  return {between - before, sim::counts().launches - between};
+}
+
+TEST(GroupNorm, TakesOneLaunchWhereTheMapStaysOnTheCard) {
+  using Launches = std::pair<int64_t, int64_t>;
+  EXPECT_EQ(launches_of_group_norm(100), Launches(1, 1));
+  EXPECT_EQ(launches_of_group_norm(1000), Launches(1, 1)) << "125 KB of 227: without the gradient";
+  EXPECT_EQ(launches_of_group_norm(2000), Launches(3, 3));
+  sim::seen_machine().cooperative = false;
+  EXPECT_EQ(launches_of_group_norm(100), Launches(3, 3));
+  sim::seen_machine().cooperative = true;
 }
 
 }  // namespace

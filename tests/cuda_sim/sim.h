@@ -2,8 +2,9 @@
 // that g++ compiles as C++; tensor/cuda/device.h then takes the bodies of its primitives from here.
 //
 // Blocks run one after another, the threads of a block as fibres: each runs until it waits for others (a barrier, a warp
-// operation) or ends. Several orders of the threads, and two patterns that shared memory is filled with, are what finds missing
-// barriers and reads of what was never written. Nothing here is thread-safe: one launch at a time, from one host thread.
+// operation) or ends. A block of a cooperative launch runs until the grid's barrier, then the next. Several orders of the
+// threads, and two patterns that shared memory is filled with, are what finds missing barriers and reads of what was never
+// written. Nothing here is thread-safe: one launch at a time, from one host thread.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -57,6 +58,9 @@ void* static_shared_memory(const void* key, size_t bytes, size_t alignment);
 
 void sync_block(Place place);
 
+// The barrier of all blocks of a cooperative launch, on a counter in device memory whose lower 31 bits are 0.
+void sync_grid(const uint32_t* counter, Place place);
+
 // The lanes of `mask` meet here, each with a pointer to its own data; when the last has come, `together` is called once with
 // what all of them brought (null for the others), then all go on. Lanes that meet must have come to the same place.
 using Together = void (*)(void* const lanes[32], uint32_t mask);
@@ -82,6 +86,9 @@ void check_shared_row(const void* row, const char* misplaced, const Place& place
 // ---- What launches see -----------------------------------------------------------------------------------------------------
 
 void launch(const char* name, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> kernel);
+// All blocks of the grid exist at once; more of them than the device holds (fake_runtime.h) are an error.
+void launch_cooperative(const char* name, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+                        std::function<void()> kernel);
 
 }  // namespace relume::sim
 

@@ -29,4 +29,13 @@ void for_each_shared_memory(int least_kilobytes, const std::function<void()>& ru
   sim::set_shared_bytes_per_block(kept);
 }
 
+void for_each_card(const std::function<void(const std::string&)>& run) {
+  const int kept = sim::seen_machine().multiprocessors;
+  for (const int multiprocessors : {1, 8}) {
+    sim::seen_machine().multiprocessors = multiprocessors;
+    run(std::to_string(multiprocessors) + " multiprocessors");
+  }
+  sim::seen_machine().multiprocessors = kept;
+}
+
 }  // namespace relume::test

@@ -96,6 +96,63 @@ TEST(Simulator, SaysWhoBrokeWhichRule) {
   EXPECT_HAS(violation([&] { cuda::launch("meet_early", meet_early, 1, 32, 256 << 10, on); }), "227 KB of shared memory");
 }
 
+// Twice, so that the counter serves again.
+static __global__ void pass_on(cuda::GridBarrier* barrier, int* numbers) {
+  const int block = int(blockIdx.x), blocks = int(gridDim.x);
+  if (threadIdx.x == 0) numbers[block] = block;
+  cuda::sync_grid(barrier);
+  const int next = numbers[(block + 1) % blocks];
+  cuda::sync_grid(barrier);
+  if (threadIdx.x == 0) numbers[block] = next;
+}
+
+TEST(Simulator, BlocksOfACooperativeLaunchMeet) {
+  for_each_run([&](const std::string& run) {
+    int numbers[3] = {};
+    cuda::launch_cooperative("pass_on", pass_on, 3, 64, 0, cuda::stream(cuda_device), cuda::grid_barrier(cuda_device), numbers);
+    EXPECT_EQ(std::vector(numbers, numbers + 3), (std::vector{1, 2, 0})) << run;
+  });
+}
+
+static __global__ void use_shared(cuda::GridBarrier* barrier) {
+  RELUME_SHARED(fixed, char[60 << 10]);
+  fixed[threadIdx.x] = 0;
+  cuda::sync_grid(barrier);
+}
+
+TEST(Simulator, RefusesCooperativeLaunchesAsADeviceDoes) {
+  const cudaStream_t on = cuda::stream(cuda_device);
+  cuda::GridBarrier* const barrier = cuda::grid_barrier(cuda_device);
+  int numbers[4] = {};
+  EXPECT_HAS(violation([&] { cuda::launch("pass_on", pass_on, 1, 32, 0, on, barrier, numbers); }),
+             "the grid's barrier in a launch that is not cooperative, at ");
+  EXPECT_HAS(violation([&] { cuda::launch_cooperative("pass_on", pass_on, 4, 256, 0, on, barrier, numbers); }),
+             "pass_on: a cooperative launch of 4 blocks, of which 3 run at once");
+  EXPECT_HAS(violation([&] { cuda::launch_cooperative("pass_on", pass_on, 2, 64, 114 << 10, on, barrier, numbers); }),
+             "of 2 blocks, of which 1 run at once");
+  EXPECT_HAS(violation([&] { cuda::launch_cooperative("use_shared", use_shared, 3, 64, 30 << 10, on, barrier); }),
+             "of 3 blocks, of which 2 run at once");
+  cuda::GridBarrier used{7};
+  EXPECT_HAS(violation([&] { cuda::launch_cooperative("pass_on", pass_on, 2, 64, 0, on, &used, numbers); }),
+             "did not begin with 0");
+  sim::seen_machine().cooperative = false;
+  EXPECT_HAS(violation([&] { cuda::launch_cooperative("pass_on", pass_on, 1, 64, 0, on, barrier, numbers); }),
+             "of 1 blocks, of which 0 run at once");
+  sim::seen_machine().cooperative = true;
+}
+
+TEST(Simulator, CountsBlocksAtOnceAsADeviceDoes) {
+  const auto* const kernel = reinterpret_cast<const void*>(pass_on);
+  EXPECT_EQ(cuda::blocks_at_once(cuda_device, kernel, 256, 0), 3);
+  EXPECT_EQ(cuda::blocks_at_once(cuda_device, kernel, 64, 100 << 10), 2) << "more than 48 KB are allowed first";
+  EXPECT_EQ(cuda::blocks_at_once(cuda_device, kernel, 64, 228 << 10), 0);
+  int blocks = -1;
+  const auto* const other = reinterpret_cast<const void*>(use_shared);
+  EXPECT_EQ(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, other, 64, 100 << 10), cudaSuccess);
+  EXPECT_EQ(blocks, 0) << "nobody allowed it";
+  EXPECT_EQ(cudaFuncSetAttribute(other, cudaFuncAttributeMaxDynamicSharedMemorySize, 228 << 10), cudaErrorInvalidValue);
+}
+
 TEST(CudaMemory, RunsOutWithTheFigures) {
   sim::set_device_memory(1 << 20);
   std::string text;
