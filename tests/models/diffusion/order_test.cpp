@@ -200,8 +200,9 @@ std::vector<TableRow> order_table() {
   };
   for (const EdmCase& c : edm_cases) {
     const EdmOptions options{.solver = edm_solver_named(c.solver), .eta = 0, .order = c.lms_order};
-    const std::string order = std::string(c.solver) == "lms" ? " " + std::to_string(c.lms_order) : "";
-    add(std::string("edm_") + c.solver + order, c.order, [&](int64_t steps) { return edm_error(options, steps); });
+    const bool has_orders = std::string(c.solver) == "lms";
+    const std::string name = has_orders ? fmt::format("edm_{} {}", c.solver, c.lms_order) : fmt::format("edm_{}", c.solver);
+    add(name, c.order, [&](int64_t steps) { return edm_error(options, steps); });
   }
   for (const DpmCase& c : dpm_cases)
     add(c.solver, c.order, [&](int64_t steps) { return dpm_error(dpm_options(c.solver), steps); });
@@ -211,9 +212,9 @@ std::vector<TableRow> order_table() {
 
 std::string as_csv(const std::vector<TableRow>& rows) {
   std::string csv = "sampler,order";
-  for (const int64_t steps : table_steps) csv += "," + std::to_string(steps);
+  for (const int64_t steps : table_steps) csv += fmt::format(",{}", steps);
   for (const TableRow& row : rows) {
-    csv += "\n" + row.sampler + "," + std::to_string(row.order);
+    csv += fmt::format("\n{},{}", row.sampler, row.order);
     for (const double error : row.errors) csv += fmt::format(",{:.4e}", error);
   }
   return csv + "\n";
