@@ -119,7 +119,7 @@ std::optional<std::string> vae_name(const std::string& name, int levels) {
 // Of what is taken as it is; queries, keys and values are joined apart.
 std::optional<std::string> text_name(const std::string& name) {
   const Words w = split(name, '.');
-  if (w.size() < 4 || w[0] != "text_model") return {};
+  if (w.size() < 3 || w[0] != "text_model") return {};
   if (rest(w, 1) == "embeddings.token_embedding.weight") return "token_embedding.weight";
   if (rest(w, 1) == "embeddings.position_embedding.weight") return "positional_embedding";
   if (w[1] == "final_layer_norm") return "ln_final." + w.back();

@@ -12,7 +12,7 @@ namespace relume {
 namespace {
 
 constexpr int64_t max_side = std::numeric_limits<int32_t>::max();
-constexpr int64_t refine_multiple = 64;         // of pictures and tiles that stage two denoises (spec 5.3)
+constexpr int64_t refine_multiple = 64;          // of pictures and tiles that stage two denoises (spec 5.3)
 constexpr int64_t smallest_denoiser_tile = 512;  // what its networks were trained on
 
 int64_t rounded_up(int64_t side, int64_t multiple) { return (side + multiple - 1) / multiple * multiple; }
@@ -168,11 +168,11 @@ void plan_denoiser(PicturePlan& p, const Cleaner& cleaner, const PlanOptions& o,
 }
 
 std::string over_budget(const PicturePlan& p, const PlanOptions& o) {
-  const std::string needs =
-      fmt::format("needs about {} of memory {}, more than the {} allowed", human_bytes(p.bytes),
-                  p.tile > 0 || p.denoiser.size > 0 ? fmt::format("even in tiles of {} pixels", std::max(p.tile, p.denoiser.size))
-                                                    : "whole",
-                  human_bytes(double(o.budget)));
+  const std::string needs = fmt::format("needs about {} of memory {}, more than the {} allowed", human_bytes(p.bytes),
+                                        p.tile > 0 || p.denoiser.size > 0
+                                            ? fmt::format("even in tiles of {} pixels", std::max(p.tile, p.denoiser.size))
+                                            : "whole",
+                                        human_bytes(double(o.budget)));
   if (o.mode == TileMode::off) return needs + "; leave out --tile off, or allow more with --memory";
   if (o.mode == TileMode::fixed) return needs + "; give a smaller --tile or --tile auto, or allow more with --memory";
   return needs + "; allow more with --memory, close other programs, or give a smaller picture" +
@@ -255,9 +255,9 @@ bool make_denoiser_smaller(PicturePlan& p, const Cleaner& cleaner) {
 }
 
 std::string describe_tiles(const PicturePlan& p) {
-  const std::string whole = p.tile == 0 ? "whole"
-                                        : fmt::format("{} {} of {}, overlapping by {}", p.tiles,
-                                                      p.tiles == 1 ? "tile" : "tiles", p.tile, p.overlap);
+  const std::string whole =
+      p.tile == 0 ? "whole"
+                  : fmt::format("{} {} of {}, overlapping by {}", p.tiles, p.tiles == 1 ? "tile" : "tiles", p.tile, p.overlap);
   if (p.denoiser.size == 0) return whole;
   return whole + fmt::format("; denoised in tiles of {} every {}", p.denoiser.size, p.denoiser.stride);
 }

@@ -18,6 +18,8 @@ UNetConfig narrow(UNetConfig config) {
   return config;
 }
 
+constexpr int least_side = 16;  // of the smaller map: on the larger one kernels work as on those of pictures
+
 struct Sample {
   double pixels, bytes, scratch_bytes;
 };
@@ -51,7 +53,7 @@ RefineCost measure_refine_cost(const StageTwoConfig& config, Device device, DTyp
   }
   unet.set_compute_type(compute), control_net.set_compute_type(compute);
   const double wider = double(config.networks.control.unet.model_channels) / few.unet.model_channels;
-  const int64_t samples = config.needs_negative() ? 2 : 1, side = 2 * few.unet.size_multiple();
+  const int64_t samples = config.needs_negative() ? 2 : 1, side = std::max(least_side, 2 * few.unet.size_multiple());
   for (int run = 0; run < 2; ++run) sample(unet, control_net, samples, side);  // weights that are used again are packed
   const Sample a = sample(unet, control_net, samples, side), b = sample(unet, control_net, samples, 2 * side);
   const double slope = std::max(0.0, (b.bytes - a.bytes) / (b.pixels - a.pixels));

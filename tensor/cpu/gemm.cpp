@@ -29,8 +29,9 @@ void pack(float* to, int64_t depth, int64_t columns, const Strided2d& from, int6
   for (int64_t begin = 0; begin < columns; begin += panel_width, to += depth * panel_width) {
     const int64_t width = std::min<int64_t>(panel_width, columns - begin);
     const bool transposed = width == panel_width && from.depth_step == 1;
-    int64_t k = transposed ? pack_transposed(to + first * panel_width, from.data + begin * from.column_step, from.column_step, count)
-                           : 0;
+    int64_t k = transposed
+                    ? pack_transposed(to + first * panel_width, from.data + begin * from.column_step, from.column_step, count)
+                    : 0;
     for (; k < count; ++k) {
       const float* row = from.data + k * from.depth_step + begin * from.column_step;
       float* line = to + (first + k) * panel_width;

@@ -120,13 +120,13 @@ TEST_F(RefinerTest, NoNumbersAreAnErrorAndNotABlackPicture) {
     return std::string("no error");
   };
   const std::string encoder = broken("first_stage_model.encoder.conv_in.bias"),
-                    unet = broken("model.diffusion_model.input_blocks.2.0.in_layers.2.bias"),
+                    unet = broken("model.diffusion_model.input_blocks.1.0.in_layers.2.bias"),
                     control = broken("control_model.middle_block.1.proj_in.bias"),
                     decoder = broken("first_stage_model.decoder.conv_out.bias");
   EXPECT_HAS(encoder, "the latents of the cleaned picture hold values that are no numbers");
   EXPECT_HAS(encoder, "the first: values that are no numbers\n  in encoder.conv_in");
   EXPECT_HAS(unet, "in step 1 of 3 (time 999) the expected latents hold values");
-  EXPECT_HAS(unet, "\n  in input_blocks.2.0.in_layers.2");
+  EXPECT_HAS(unet, "\n  in input_blocks.1.0.in_layers.2");
   EXPECT_HAS(unet, "\n  in the U-Net");
   EXPECT_HAS(control, "\n  in middle_block.1.proj_in");
   EXPECT_HAS(control, "\n  in the control network");

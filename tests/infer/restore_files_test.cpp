@@ -170,7 +170,7 @@ TEST_F(RestoreFiles, NoNumbersAreAnErrorThatNamesTheLayer) {
     const bool hit = t.name == "conv_after_body.bias";
     broken.add(t.name, hit ? Tensor::full(t.shape, std::numeric_limits<double>::quiet_NaN()) : whole.read(t.name));
   }
-  write_safetensors(folder_ / "broken.safetensors", broken);
+  write_safetensors(folder_ / "broken.safetensors", broken, whole.metadata());
   RestoreOptions o = options("in/a.png", "out.png");
   o.weights = folder_ / "broken.safetensors";
   try {

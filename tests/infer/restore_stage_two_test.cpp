@@ -115,22 +115,22 @@ TEST_F(RestoreStageTwo, StageOneComesFromTheFileOrIsLeftOut) {
   EXPECT_NE(bytes("with.png"), bytes("without.png"));
 }
 
-// The skip of 64 + 32 channels at 24 x 24 latents is refused: that of a picture of 192 pixels taken whole.
+// The skip of 64 + 32 channels at 32 x 32 latents is refused: that of a picture of 256 pixels taken whole.
 TEST_F(RestoreStageTwo, WhereMemoryRunsOutSmallerTilesAreDenoised) {
-  write_png(folder_ / "square.png", natural_picture(96, 96, 5));
+  write_png(folder_ / "square.png", natural_picture(128, 128, 5));
   RestoreOptions o = options("square.png", "retried.png");
   o.json_log = folder_ / "log.jsonl";
   std::string said;
   {
-    const LimitedAllocator limited(std::numeric_limits<int64_t>::max(), 24 * 24 * (64 + 32) * int64_t(sizeof(float)));
+    const LimitedAllocator limited(std::numeric_limits<int64_t>::max(), 32 * 32 * (64 + 32) * int64_t(sizeof(float)));
     testing::internal::CaptureStderr();
     EXPECT_EQ(restore_files(o).restored, 1);
     said = testing::internal::GetCapturedStderr();
   }
-  EXPECT_HAS(said, "square.png: out of memory: by a test\n  again denoised in tiles of 128 every 96");
-  EXPECT_HAS(bytes("log.jsonl"), "\"denoiser_tile\":128");
+  EXPECT_HAS(said, "square.png: out of memory: by a test\n  again denoised in tiles of 192 every 144");
+  EXPECT_HAS(bytes("log.jsonl"), "\"denoiser_tile\":192");
   RestoreOptions asked = options("square.png", "asked.png");
-  asked.stage_two->config.cldm_tile_size = 128, asked.stage_two->config.cldm_tile_stride = 96;
+  asked.stage_two->config.cldm_tile_size = 192, asked.stage_two->config.cldm_tile_stride = 144;
   restore_files(asked);
   EXPECT_EQ(bytes("retried.png"), bytes("asked.png"));
   RestoreOptions whole = options("square.png", "whole.png");

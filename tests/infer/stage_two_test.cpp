@@ -85,7 +85,7 @@ TEST_F(StageTwoTest, TilesOfTheWholeAreTheWhole) {
 TEST_F(StageTwoTest, PicturesOfABatchAreThoseOnTheirOwn) {
   const NoGrad no_grad;
   StageTwoOptions o = short_course();
-  o.sampler.name = "ddim", o.sampler.eta = 0;  // draws nothing but the start
+  o.sampler.name = "ddim", o.sampler.steps = 4, o.sampler.eta = 0;  // draws nothing but the start
   const StageTwo stage(*networks_, o);
   const auto pair = [](const Tensor& first, const Tensor& second) {
     const Tensor both = Tensor::empty(first.shape().with(0, 2));

@@ -276,7 +276,8 @@ TEST(LoadLazily, KernelsUseWeightsAsTheyAreStored) {
         const Tensor map = uniform(shape, 9);
         const std::vector<Tensor> expected = strict.of(map), streamed = lazy.of(map);
         for (size_t i = 0; i < expected.size(); ++i)
-          EXPECT_TRUE(same_bits(streamed[i], expected[i])) << in << " to " << out << ", " << dtype << ", " << shape << ", " << i;
+          EXPECT_TRUE(same_bits(streamed[i], expected[i]))
+              << in << " to " << out << ", " << dtype << ", " << shape << ", " << i;
       }
       expect_same_on_any_threads([&] {
         const NoGrad no_grad_here;
