@@ -98,7 +98,7 @@ class ProductTasks {
     const int64_t most = each_time ? most_rows : int64_t(rows_together);
     int64_t row_blocks = std::max<int64_t>(1, (rows + most - 1) / most);
     if (each_time && row_blocks >= threads) row_blocks = round_up(row_blocks, threads);
-    rows_each_ = each_time ? round_up((rows + row_blocks - 1) / row_blocks, tile_rows) : most;
+    rows_each_ = each_time ? std::max<int64_t>(tile_rows, round_up((rows + row_blocks - 1) / row_blocks, tile_rows)) : most;
     columns_together_ = each_time ? 64 : columns;
     parts_ = each_time ? std::max<int64_t>(1, threads / row_blocks) : 1;
     part_columns_ = round_up((columns + parts_ - 1) / parts_, panel_width);

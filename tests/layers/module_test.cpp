@@ -279,6 +279,7 @@ TEST(LoadLazily, KernelsUseWeightsAsTheyAreStored) {
           EXPECT_TRUE(same_bits(streamed[i], expected[i]))
               << in << " to " << out << ", " << dtype << ", " << shape << ", " << i;
       }
+      EXPECT_EQ(lazy.fc(Tensor::zeros({0, in})).shape(), Shape({0, out}));
       expect_same_on_any_threads([&] {
         const NoGrad no_grad_here;
         return lazy.of(uniform({1, 9, 9, in}, 9))[3];
