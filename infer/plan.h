@@ -18,8 +18,8 @@ struct PlanOptions {
   int64_t tile = 0;      // of TileMode::fixed
   int64_t overlap = -1;  // of neighbouring tiles, in pixels; -1: default_overlap()
   int64_t budget = 0;    // bytes that the process may hold, on a GPU those of its memory
-  bool refined = false;           // stage two follows
-  DenoiserTiles denoiser = {};    // asked for beside the mode; size 0: the mode decides
+  bool refined = false;            // stage two follows
+  DenoiserTiles denoiser = {};     // asked for beside the mode; size 0: the mode decides
   bool denoiser_is_whole = false;  // whatever the mode says
 };
 
@@ -51,8 +51,7 @@ struct PicturePlan {
 // takes the picture whole where that fits the budget, else in the largest tiles that fit, made smaller as far as their number
 // allows; what fits in no way is a `problem`. Where stage two follows, its denoiser's tiles are chosen by the same rules behind
 // those of stage one, and `refine` says what it takes; networks trained on 512 pixels get no smaller tiles unless asked to. The
-// autoencoder needs none. Throws what check_plan_options() throws, and InputError for a result beyond all
-// sizes.
+// autoencoder needs none. Throws what check_plan_options() throws, and InputError for a result beyond all sizes.
 PicturePlan plan_picture(const PictureHeader& picture, const Cleaner& cleaner, const PlanOptions& options,
                          const NetworkCost* cost, const RefineCost* refine = nullptr);
 

@@ -8,30 +8,14 @@
 
 namespace relume::cpu {
 
-namespace {
-// The first rows of a full panel whose columns lie along the depth, as many as are transposed in registers: returns how many.
-int64_t pack_transposed(float* to, const float* from, int64_t column_step, int64_t count) {
-  int64_t k = 0;
-  for (; k + lanes <= count; k += lanes)
-    for (int64_t half = 0; half < panel_width; half += lanes) {
-      Vec x[lanes];
-#pragma GCC unroll 16
-      for (int l = 0; l < lanes; ++l) x[l] = load(from + (half + l) * column_step + k);
-      transpose(x);
-#pragma GCC unroll 16
-      for (int l = 0; l < lanes; ++l) store(to + (k + l) * panel_width + half, x[l]);
-    }
-  return k;
-}
-}  // namespace
-
 void pack(float* to, int64_t depth, int64_t columns, const Strided2d& from, int64_t first, int64_t count) {
   for (int64_t begin = 0; begin < columns; begin += panel_width, to += depth * panel_width) {
     const int64_t width = std::min<int64_t>(panel_width, columns - begin);
-    const bool transposed = width == panel_width && from.depth_step == 1;
-    int64_t k = transposed
-                    ? pack_transposed(to + first * panel_width, from.data + begin * from.column_step, from.column_step, count)
-                    : 0;
+    int64_t k = 0;
+    if (width == panel_width && from.depth_step == 1) {  // the columns lie along the depth
+      k = count / lanes * lanes;
+      transpose(to + first * panel_width, panel_width, from.data + begin * from.column_step, from.column_step, panel_width, k);
+    }
     for (; k < count; ++k) {
       const float* row = from.data + k * from.depth_step + begin * from.column_step;
       float* line = to + (first + k) * panel_width;
