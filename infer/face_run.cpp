@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/elementwise.h"
 #include "base/files.h"
 #include "data/convert.h"
 #include "data/image.h"
@@ -37,14 +38,6 @@ Tensor seen_picture(const Tensor& picture, const PicturePlan& plan) {
   const Tensor resized = resized_first(picture, plan.result_height, plan.result_width);
   return resize_opencv(resized.dtype() == DType::u8 ? to_float(resized) : resized, size.height, size.width,
                        OpencvResize::linear);
-}
-
-// What an 8-bit picture would be between two steps, without its levels.
-Tensor clamped(const Tensor& picture) {
-  Tensor out = Tensor::empty(picture.shape());
-  std::transform(picture.data<float>(), picture.data<float>() + picture.numel(), out.data<float>(),
-                 [](float v) { return std::clamp(v, 0.0f, 1.0f); });
-  return out;
 }
 
 }  // namespace
@@ -91,7 +84,7 @@ Tensor FaceRun::restored(const PictureJob& job, const Tensor& picture, const Pic
   save("restored_backgrounds", job, "", background);
   if (faces.empty()) return background;
   const Tensor seen = seen_picture(picture, plan);
-  background = clamped(resize_opencv(background, seen.shape(0), seen.shape(1), OpencvResize::lanczos));
+  background = clamp(resize_opencv(background, seen.shape(0), seen.shape(1), OpencvResize::lanczos), 0, 1);
   for (size_t i = 0; i < faces.size(); ++i) {
     const Similarity to_square = fit_similarity(faces[i], face_template);
     const Tensor square = aligned_face(seen, to_square);
@@ -108,7 +101,7 @@ Tensor FaceRun::restored_face(const PictureJob& job, size_t number, const Tensor
   own.to = job.to.parent_path() / (job.to.stem().string() + "_face" + end + job.to.extension().string());
   own.sample += (int64_t(number) + 1) * samples_apart;
   const Tensor cleaned = clean(stage_one_.cleaner, square, {.height = face_side, .width = face_side, .short_side = face_side});
-  const Tensor face = clamped(refining_.restored(own, cleaned, {}, progress));
+  const Tensor face = clamp(refining_.restored(own, cleaned, {}, progress), 0, 1);
   save("restored_faces", job, end, face);
   return face;
 }

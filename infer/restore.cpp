@@ -1,7 +1,6 @@
 #include "infer/restore.h"
 
-#include <algorithm>
-
+#include "autograd/elementwise.h"
 #include "data/convert.h"
 #include "data/pil_resize.h"
 #include "data/resize.h"
@@ -13,13 +12,6 @@ namespace {
 using Path = std::filesystem::path;
 
 Tensor as_float(const Tensor& part) { return part.dtype() == DType::u8 ? to_float(part) : part; }
-
-Tensor clamped(const Tensor& picture) {
-  Tensor out = Tensor::empty(picture.shape());
-  std::transform(picture.data<float>(), picture.data<float>() + picture.numel(), out.data<float>(),
-                 [](float v) { return std::clamp(v, 0.0f, 1.0f); });
-  return out;
-}
 
 // BT.601 luma in all channels, in the form that leaves equal channels exactly as they are.
 Tensor grey_of(const Tensor& picture) {
@@ -40,8 +32,8 @@ Tensor resized_first(const Tensor& picture, int64_t height, int64_t width) {
   if (picture.shape(0) == height && picture.shape(1) == width) return picture;
   if (picture.dtype() == DType::u8) return pil_resize(picture, height, width, PilFilter::bicubic);
   const TorchResizeOptions antialiased{.antialias = true};
-  const Tensor wide = clamped(resize_torch(picture, picture.shape(0), width, TorchResize::bicubic, antialiased));
-  return clamped(resize_torch(wide, height, width, TorchResize::bicubic, antialiased));
+  const Tensor wide = clamp(resize_torch(picture, picture.shape(0), width, TorchResize::bicubic, antialiased), 0, 1);
+  return clamp(resize_torch(wide, height, width, TorchResize::bicubic, antialiased), 0, 1);
 }
 
 Tensor cleaned_picture(const Cleaner& cleaner, const Picture& picture, const PicturePlan& plan, const TileProgress& progress) {
