@@ -188,20 +188,38 @@ void spoil(Values& values, int engine) {
   }
 }
 
-void execute(const Fake& plan, const Fake& pack) {
-  const DeviceMemoryOpen open;
+std::map<int64_t, void*> memory_of(const Fake& pack) {
   const auto ids = pack.all<int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
   const auto pointers = pack.all<void*>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
-  std::memset(pack.one<void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE), 0x5a, workspace_bytes);
   std::map<int64_t, void*> memory;
   for (size_t i = 0; i < ids.size(); ++i) require(memory.emplace(ids[i], pointers[i]).second, "two pointers for one tensor");
-  const Fake& config = configuration_of(plan);
-  const Fake& graph = config.part(CUDNN_ATTR_ENGINE_OPERATION_GRAPH, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-  Tensors tensors;
+  return memory;
+}
+
+const Fake& graph_of(const Fake& plan) {
+  return configuration_of(plan).part(CUDNN_ATTR_ENGINE_OPERATION_GRAPH, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+}
+
+// What the host gives by value is read by the call: its memory may be gone when a captured plan is run again.
+Tensors numbers_given(const Fake& plan, const Fake& pack) {
+  auto memory = memory_of(pack);
+  Tensors given;
+  for_each_tensor(graph_of(plan), [&](const TensorOf& t, bool writes) {
+    if (t.by_value && !writes) given.emplace(t.id, load(t, memory[t.id]));
+  });
+  return given;
+}
+
+void execute(const Fake& plan, const Fake& pack, Tensors tensors) {
+  const DeviceMemoryOpen open;
+  std::memset(pack.one<void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE), 0x5a, workspace_bytes);
+  auto memory = memory_of(pack);
+  const Fake &config = configuration_of(plan), &graph = graph_of(plan);
   for_each_tensor(graph, [&](const TensorOf& t, bool writes) {
+    if (t.by_value) return;
     if (writes || t.is_virtual) return void(tensors.emplace(t.id, Values(t.sizes)));
     Values& values = tensors.emplace(t.id, load(t, memory[t.id])).first->second;
-    if (t.type == CUDNN_DATA_FLOAT && !t.by_value) spoil(values, config.engine);
+    if (t.type == CUDNN_DATA_FLOAT) spoil(values, config.engine);
   });
   for (const auto& op : operations_of(graph)) execute_operation(*op, tensors);
   for_each_tensor(graph, [&](const TensorOf& t, bool writes) {
@@ -276,7 +294,9 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     require(handle->stream.has_value(), "the handle has no stream");
     require(find(plan)->finalized && find(pack)->finalized, "run before it was finalized",
             CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED);
-    enqueue(*handle->stream, [plan_kept = find(plan), pack_kept = find(pack)] { execute(*plan_kept, *pack_kept); });
+    enqueue(*handle->stream, [plan_kept = find(plan), pack_kept = find(pack), given = numbers_given(*find(plan), *find(pack))] {
+      execute(*plan_kept, *pack_kept, given);
+    });
   });
 }
 
