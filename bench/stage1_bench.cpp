@@ -42,7 +42,7 @@ class Contender {
         products_(precision_.products),
         network_({.drop_path_rate = 0}, device),
         train_(arguments.mode == "train"),
-        restore_(kernels::repeated.on(device)(device, [this](const Tensor& x) { return network_(x); })) {
+        restore_(kernels::repeated.on(device)(device, [this](const std::vector<Tensor>& x) { return network_(x[0]); })) {
     load_strict(network_, SafetensorsFile(arguments.weights));
     network_.set_compute_type(precision_.type);
     const SafetensorsFile pictures(arguments.pictures);
@@ -68,7 +68,7 @@ class Contender {
   Json forward() {
     const NoGrad no_grad;
     Tensor restored;
-    const double seconds = seconds_of(device_, [&] { restored = (*restore_)(lq_); });
+    const double seconds = seconds_of(device_, [&] { restored = (*restore_)({lq_}); });
     return {{"seconds", seconds}, {"value", variation(restored)}};
   }
 

@@ -45,8 +45,8 @@ Tensor clean_tiled(const Cleaner& cleaner, const Tensor& lq, const CleanOptions&
 template <class Network> std::function<Tensor(const Tensor&)> computed_by(const Network& network, DType compute = DType::f32) {
   const Device device = network.device();
   const std::shared_ptr<RepeatedFunction> repeated = kernels::repeated.on(device)(
-      device, [&network, compute](const Tensor& x) { return cast(network(cast(x, compute)), DType::f32); });
-  return [repeated](const Tensor& x) { return (*repeated)(x); };
+      device, [&network, compute](const std::vector<Tensor>& x) { return cast(network(cast(x[0], compute)), DType::f32); });
+  return [repeated](const Tensor& x) { return (*repeated)({x}); };
 }
 
 }  // namespace

@@ -1,12 +1,16 @@
 #include "infer/stage_two.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "autograd/elementwise.h"
 #include "autograd/resample.h"
 #include "data/resize.h"
 #include "infer/tiling.h"
+#include "layers/finite.h"
 #include "models/diffusion/start_point.h"
+#include "tensor/kernels/memory.h"
 
 namespace relume {
 namespace {
@@ -28,7 +32,14 @@ Tensor cropped(const Tensor& picture, int64_t height, int64_t width) {
   return pad(picture, 0, 0, height - picture.shape(1), width - picture.shape(2), Border::zero);
 }
 
-StageTwo::StageTwo(const ControlLdm& networks, StageTwoOptions options) : networks_(networks), options_(std::move(options)) {
+StageTwo::StageTwo(const ControlLdm& networks, StageTwoOptions options)
+    : networks_(networks),
+      options_(std::move(options)),
+      predicted_(kernels::repeated.on(networks.device())(
+          networks.device(), [&networks, strength = options_.strength](const std::vector<Tensor>& all) {
+            const TextCondition text = networks.text_of(std::span(all).subspan(3));
+            return networks.predict_at(all[1], all[0], all[2], text, strength);
+          })) {
   const StageTwoOptions& o = options_;
   o.sampler.validate();
   RELUME_CHECK(!in_tiles() || (o.tile % latent_multiple == 0 && o.tile_stride >= 1 && o.tile_stride <= o.tile),
@@ -71,7 +82,11 @@ Tensor StageTwo::sample(const Tensor& condition, const TextCondition& text, cons
 
 Denoiser StageTwo::denoiser(const Tensor& condition, const TextCondition& text) const {
   const Predict plain = [this, &text](const Tensor& x, double t, const Tensor& part, Texts) {
-    return networks_.predict(x, t, part, text, options_.strength);
+    // Looking at what layers make waits for the device, which nothing may that is captured.
+    if (FiniteScope::active()) return networks_.predict(x, t, part, text, options_.strength);
+    std::vector<Tensor> all{x, networks_.waves(t, x.shape(0)), part};
+    std::ranges::move(networks_.tensors_of(text), std::back_inserter(all));
+    return (*predicted_)(all);
   };
   Predict predict = plain;
   if (watch_)

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 
 #include "models/control_ldm.h"
 #include "models/diffusion/classifier_free.h"
 #include "models/diffusion/named_sampler.h"
+#include "tensor/core/repeated_function.h"
 
 namespace relume {
 
@@ -57,6 +59,7 @@ class StageTwo {
 
   const ControlLdm& networks_;
   StageTwoOptions options_;
+  std::unique_ptr<RepeatedFunction> predicted_;  // of latents, waves, the condition and the text's tensors
   Watch watch_;
 };
 

@@ -68,20 +68,43 @@ TextCondition ControlLdm::texts(const Tensor& states) const {
   return {.states = states, .unet = unet.keys_and_values(states), .control = control_net.keys_and_values(states)};
 }
 
+std::vector<Tensor> ControlLdm::tensors_of(const TextCondition& text) const {
+  std::vector<Tensor> all{text.states};
+  for (const auto* network : {&text.unet, &text.control})
+    for (const KeysAndValues& pair : *network) all.push_back(pair.keys), all.push_back(pair.values);
+  return all;
+}
+
+TextCondition ControlLdm::text_of(std::span<const Tensor> tensors) const {
+  const size_t of_unet = 1 + 2 * size_t(unet.cross_attentions());
+  TextCondition text{.states = tensors[0], .unet = {}, .control = {}};
+  for (size_t i = 1; i < tensors.size(); i += 2)
+    (i < of_unet ? text.unet : text.control).push_back({tensors[i], tensors[i + 1]});
+  return text;
+}
+
+Tensor ControlLdm::waves(double t, int64_t rows) const {
+  return timestep_embedding(Tensor::full({rows}, t, DType::f32), config_.control.unet.model_channels);
+}
+
 Tensor ControlLdm::predict(const Tensor& x, double t, const Tensor& condition, const TextCondition& text,
                            double strength) const {
+  return predict_at(waves(t, x.shape(0)), x, condition, text, strength);
+}
+
+Tensor ControlLdm::predict_at(const Tensor& waves, const Tensor& x, const Tensor& condition, const TextCondition& text,
+                              double strength) const {
   const int64_t rows = x.shape(0), samples = condition.shape(0);
   RELUME_CHECK((rows == samples || rows == 2 * samples) && rows <= text.states.shape(0), "ControlLDM: latents ", x,
                " given with the condition ", condition, " and ", text.states.shape(0), " texts; expected as many or twice as ",
                "many samples as the condition has, and a text for each");
-  const Tensor times = Tensor::full({rows}, t, DType::f32);
   UNetControl control;
   if (strength != 0) {
     const Tensor hint = rows == samples ? condition : twice(condition);
-    control.maps = in_network("control network", [&] { return control_net(x, hint, times, first_rows(text.control, rows)); });
+    control.maps = in_network("control network", [&] { return control_net(x, hint, waves, first_rows(text.control, rows)); });
     control.strengths.assign(control.maps.size(), strength);
   }
-  return in_network("U-Net", [&] { return unet(x, times, first_rows(text.unet, rows), control); });
+  return in_network("U-Net", [&] { return unet(x, waves, first_rows(text.unet, rows), control); });
 }
 
 }  // namespace relume

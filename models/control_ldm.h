@@ -46,9 +46,17 @@ class ControlLdm {
 
   TextCondition texts(const Tensor& states) const;  // of R texts, f32 [R, context_length, context_dim], as ClipText gives them
 
+  // The text's part of the networks' inputs, and back: a list of tensors of which the first is `states`.
+  std::vector<Tensor> tensors_of(const TextCondition& text) const;
+  TextCondition text_of(std::span<const Tensor> tensors) const;
+
   // What the U-Net predicts for latents x [R', h, w, 4] at time t, steered with `strength` (0: not at all) by the latents
   // `condition` [N, h, w, 4]: R' is N or 2 N, where the condition stands for both halves, and the first R' texts are taken.
   Tensor predict(const Tensor& x, double t, const Tensor& condition, const TextCondition& text, double strength) const;
+  // The same at waves(t, R'): all that it reads are tensors.
+  Tensor predict_at(const Tensor& waves, const Tensor& x, const Tensor& condition, const TextCondition& text,
+                    double strength) const;
+  Tensor waves(double t, int64_t rows) const;  // f32 [rows, model_channels] on the CPU
 
   const ControlLdmConfig& config() const { return config_; }
   Device device() const { return unet.device(); }

@@ -28,9 +28,9 @@ class ControlNet : public Module {
  public:
   explicit ControlNet(const ControlNetConfig& config, Device device = {});
 
-  // x [N, H, W, in_channels] and hint [N, H, W, hint_channels] on device() at the times t, f32 [N] on the CPU, to the maps of
-  // UNetControl, in the type the network computes in. H and W are multiples of config().unet.size_multiple(). `text` is this
-  // network's keys_and_values() of the text's states.
+  // x [N, H, W, in_channels] and hint [N, H, W, hint_channels] on device() at the times t, as the U-Net takes them,
+  // to the maps of UNetControl, in the type the network computes in. H and W are multiples of config().unet.size_multiple().
+  // `text` is this network's keys_and_values() of the text's states.
   std::vector<Tensor> operator()(const Tensor& x, const Tensor& hint, const Tensor& t,
                                  std::span<const KeysAndValues> text) const;
   // Of the text's states [N, S, context_dim], for every cross attention in the order of use.

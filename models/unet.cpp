@@ -41,6 +41,12 @@ std::vector<KeysAndValues> UNet::keys_and_values(const Tensor& context) const {
   return relume::keys_and_values(stages(), cast(context, compute_));
 }
 
+int64_t UNet::cross_attentions() const {
+  int64_t count = 0;
+  for (const UNetStage* stage : stages()) count += stage->cross_attentions();
+  return count;
+}
+
 Tensor UNet::operator()(const Tensor& x, const Tensor& t, std::span<const KeysAndValues> text,
                         const UNetControl& control) const {
   check_unet_inputs("UNet", config_, config_.in_channels, stages(), x, t, text);

@@ -22,13 +22,15 @@ class UNet : public Module {
  public:
   explicit UNet(const UNetConfig& config, Device device = {});
 
-  // x [N, H, W, in_channels] on device() at the times t, f32 [N] on the CPU, to the prediction [N, H, W, out_channels] in x's
-  // type. H and W are multiples of config().size_multiple(). `text` is keys_and_values() of the text's states, which serves
-  // every step of a sampler.
+  // x [N, H, W, in_channels] on device() at the times t, f32 [N] on the CPU or their timestep_embedding() of
+  // config().model_channels, to the prediction [N, H, W, out_channels] in x's type. H and W are multiples of
+  // config().size_multiple(). `text` is keys_and_values() of the text's states, which serves every step of a sampler.
   Tensor operator()(const Tensor& x, const Tensor& t, std::span<const KeysAndValues> text,
                     const UNetControl& control = {}) const;
   // Of the text's states [N, S, context_dim], for every cross attention in the order of use.
   std::vector<KeysAndValues> keys_and_values(const Tensor& context) const;
+
+  int64_t cross_attentions() const;  // how many pairs that are
 
   const UNetConfig& config() const { return config_; }
   void initialise(uint64_t seed) const { initialise_unet(*this, seed); }

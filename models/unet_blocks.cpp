@@ -52,8 +52,8 @@ TimeEmbedding::TimeEmbedding(Module* parent, std::string name, int64_t channels)
       second_(this, "2", {4 * channels, 4 * channels}) {}
 
 Tensor TimeEmbedding::operator()(const Tensor& t, DType dtype) const {
-  const Tensor waves = timestep_embedding(t, first_.weight.shape(1)).to(device()).to(dtype);
-  return second_(first_(waves, {.act = silu_activation}), {.act = silu_activation});
+  const Tensor waves = t.rank() == 2 ? t : timestep_embedding(t, first_.weight.shape(1));
+  return second_(first_(waves.to(device()).to(dtype), {.act = silu_activation}), {.act = silu_activation});
 }
 
 ResBlock::ResBlock(Module* parent, std::string name, const ResBlockShape& s)

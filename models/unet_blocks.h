@@ -24,7 +24,8 @@ Tensor timestep_embedding(const Tensor& t, int64_t width);
 class TimeEmbedding : public Module {
  public:
   TimeEmbedding(Module* parent, std::string name, int64_t channels);
-  // t, f32 [N] on the CPU, to [N, 4 * channels] on device(), computed in `dtype`.
+  // t, f32 [N] on the CPU, or its timestep_embedding() of `channels` on any device, to [N, 4 * channels] on device(), computed
+  // in `dtype`.
   Tensor operator()(const Tensor& t, DType dtype) const;
 
  private:

@@ -93,8 +93,8 @@ class UNetPass {
 // Of the text's states [N, S, context_dim], for every cross attention of the stages in their order.
 std::vector<KeysAndValues> keys_and_values(std::span<const UNetStage* const> stages, const Tensor& context);
 
-// InputError unless x is [N, H, W, channels] with sizes that the levels divide, t f32 [N] and `text` what keys_and_values()
-// gives for N samples. `who` begins the message.
+// InputError unless x is [N, H, W, channels] with sizes that the levels divide, t f32 [N] or
+// [N, model_channels] and `text` what keys_and_values() gives for N samples. `who` begins the message.
 void check_unet_inputs(const char* who, const UNetConfig& config, int64_t channels, std::span<const UNetStage* const> stages,
                        const Tensor& x, const Tensor& t, std::span<const KeysAndValues> text);
 

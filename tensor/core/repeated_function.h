@@ -1,7 +1,8 @@
-// A function that is called again and again, mostly with tensors of one shape.
+// A function that is called again and again, mostly with tensors of the same shapes.
 #pragma once
 
 #include <functional>
+#include <vector>
 
 #include "tensor/core/tensor.h"
 
@@ -10,11 +11,11 @@ namespace relume {
 // The slot kernels::repeated makes one of what computes on a device. For one thread.
 class RepeatedFunction {
  public:
-  using Function = std::function<Tensor(const Tensor&)>;
+  using Function = std::function<Tensor(const std::vector<Tensor>&)>;
   virtual ~RepeatedFunction() = default;
 
-  // The function of x, a tensor of the CPU; the result lies there, too.
-  virtual Tensor operator()(const Tensor& x) = 0;
+  // The function of tensors of the CPU or of the device, at least one; the result lies where the first of them does.
+  virtual Tensor operator()(const std::vector<Tensor>& inputs) = 0;
 };
 
 }  // namespace relume

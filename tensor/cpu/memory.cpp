@@ -67,7 +67,7 @@ std::unique_ptr<Uploads> uploads(Device) { return std::make_unique<HostUploads>(
 class PlainFunction final : public RepeatedFunction {
  public:
   explicit PlainFunction(Function f) : f_(std::move(f)) {}
-  Tensor operator()(const Tensor& x) override { return f_(x); }
+  Tensor operator()(const std::vector<Tensor>& inputs) override { return f_(inputs); }
 
  private:
   Function f_;

@@ -1,5 +1,6 @@
 #include "tensor/cuda/captured_call.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -70,38 +71,63 @@ const std::vector<Tensor>& CapturedCall::operator()() const {
 
 namespace {
 
-// Calls of one shape before its work is captured: capturing takes as long as two, so that few pictures are not worth it, and
-// what is measured with that many (infer/cost.cpp) is the plain call.
+// Calls with inputs of the same shapes before the work is captured: capturing takes as long as two, so that few pictures are
+// not worth it, and what is measured with that many (infer/cost.cpp) is the plain call.
 constexpr int plain_calls = 4;
 
-// Plain at first; then a graph is replayed, which is dropped when another shape comes.
+// Plain at first; then a graph is replayed, which is dropped when inputs of other shapes or types come.
 class ReplayedFunction final : public RepeatedFunction {
  public:
   ReplayedFunction(Device device, Function f) : device_(device), f_(std::move(f)) {}
 
-  Tensor operator()(const Tensor& x) override {
-    if (calls_ == 0 || x.shape() != shape_ || x.dtype() != type_) captured_.reset(), input_ = {}, calls_ = 0;
-    shape_ = x.shape(), type_ = x.dtype();
-    if (++calls_ <= plain_calls) return f_(x.to(device_)).to(Device{});
+  Tensor operator()(const std::vector<Tensor>& inputs) override {
+    const Device wanted = inputs.at(0).device();
+    if (!fits(inputs)) captured_.reset(), inputs_.clear(), remember(inputs);
+    if (++calls_ <= plain_calls) return f_(on_device(inputs)).to(wanted);
     if (captured_)
-      kernels::transfer.on(device_)(input_, x.contiguous());
+      bring(inputs);
     else
-      capture(x);
-    return (*captured_)().at(0).to(Device{});
+      capture(inputs);
+    const Tensor& result = (*captured_)().at(0);
+    return wanted == device_ ? result.clone() : result.to(wanted);  // the next replay writes over the graph's own
   }
 
  private:
-  void capture(const Tensor& x) {
-    input_ = x.to(device_);
-    captured_.emplace(device_, [this] { return std::vector{f_(input_)}; });
+  bool fits(const std::vector<Tensor>& inputs) const {
+    return std::ranges::equal(inputs, kinds_,
+                              [](const Tensor& t, const Kind& k) { return t.shape() == k.shape && t.dtype() == k.type; });
+  }
+  void remember(const std::vector<Tensor>& inputs) {
+    kinds_.clear(), calls_ = 0;
+    for (const Tensor& t : inputs) kinds_.push_back({t.shape(), t.dtype()});
+  }
+  std::vector<Tensor> on_device(const std::vector<Tensor>& inputs) const {
+    std::vector<Tensor> there;
+    for (const Tensor& t : inputs) there.push_back(t.to(device_));
+    return there;
+  }
+  void capture(const std::vector<Tensor>& inputs) {
+    for (const Tensor& t : inputs) inputs_.push_back(t.device() == device_ ? t.clone() : t.to(device_));
+    captured_.emplace(device_, [this] { return std::vector{f_(inputs_)}; });
+  }
+  void bring(const std::vector<Tensor>& inputs) const {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (inputs[i].device() == device_)
+        inputs_[i].copy_from(inputs[i]);
+      else
+        kernels::transfer.on(device_)(inputs_[i], inputs[i].contiguous());
+    }
   }
 
+  struct Kind {
+    Shape shape;
+    DType type;
+  };
   Device device_;
   Function f_;
-  Shape shape_;
-  DType type_ = DType::f32;
-  int64_t calls_ = 0;  // of this shape
-  Tensor input_;       // of the graph
+  std::vector<Kind> kinds_;     // of the inputs
+  int64_t calls_ = 0;           // with such inputs
+  std::vector<Tensor> inputs_;  // of the graph
   std::optional<CapturedCall> captured_;
 };
 

@@ -21,9 +21,10 @@ inline Kernel<void(const Tensor& out, const Tensor& x)> transfer{"transfer"};
 // The way of batches to the device. On the CPU they stay what they are.
 inline Kernel<std::unique_ptr<Uploads>(Device device)> uploads{"uploads"};
 
-// f, which takes and gives tensors of the device, as a function of tensors of the CPU. It computes nothing but its result, does
-// the same for all tensors of one shape, and is called without gradients. Where one shape comes several times in a row, a GPU
-// captures what f does as a graph and replays that: the same bits, in memory that stays in use until another shape comes.
+// f, which takes and gives tensors of the device, as a function of tensors that lie there or on the CPU. It computes nothing
+// but its result, does the same for all tensors of the same shapes and types, and is called without gradients. Where these come
+// several times in a row, a GPU captures what f does as a graph and replays that: the same bits, in memory that stays in use
+// until others come.
 inline Kernel<std::unique_ptr<RepeatedFunction>(Device device, RepeatedFunction::Function f)> repeated{"repeated"};
 
 template <class F> void for_each_memory_slot(F&& f) { f(copy), f(fill), f(transfer), f(uploads), f(repeated); }

@@ -84,13 +84,13 @@ TEST_F(CudaGraphs, AreReplayedForShapesThatComeAgain) {
   Network network;
   const int64_t before = allocator(cuda_device).bytes_in_use();
   int calls = 0;
-  const auto f = kernels::repeated.on(cuda_device)(cuda_device, [&](const Tensor& x) {
-    network.x = x, ++calls;
+  const auto f = kernels::repeated.on(cuda_device)(cuda_device, [&](const std::vector<Tensor>& x) {
+    network.x = x[0], ++calls;
     return network();
   });
   uint64_t seed = 20;
   const auto expect_same = [&](const Shape& shape) {
-    const Tensor x = uniform(shape, ++seed), found = (*f)(x);
+    const Tensor x = uniform(shape, ++seed), found = (*f)({x});
     Network plain = network;
     plain.x = x.to(cuda_device);
     EXPECT_TRUE(same_bits(found, plain().to(Device{}))) << "seed " << seed;

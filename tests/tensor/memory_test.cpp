@@ -171,10 +171,10 @@ TEST(Uploads, OnTheCpuBatchesStayWhatTheyAre) {
 
 TEST(Repeated, OnTheCpuAFunctionStaysWhatItIs) {
   Tensor seen;
-  const auto f = kernels::repeated.on({})({}, [&](const Tensor& x) { return seen = x; });
+  const auto f = kernels::repeated.on({})({}, [&](const std::vector<Tensor>& x) { return seen = x[0]; });
   for (int i = 0; i < 5; ++i) {
     const Tensor x = Tensor::full({2}, i);
-    EXPECT_TRUE((*f)(x).same_storage(x));
+    EXPECT_TRUE((*f)({x}).same_storage(x));
     EXPECT_TRUE(seen.same_storage(x));
   }
 }
