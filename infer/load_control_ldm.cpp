@@ -32,8 +32,9 @@ void check_holds(const TensorSource& source, const char* what, const std::string
 }
 
 void load_part(const Module& network, const char* what, const std::shared_ptr<const TensorSource>& source,
-               const std::string& prefix) {
+               const std::string& prefix, DType kept) {
   try {
+    if (network.device() != Device{}) network.set_parameter_type(kept);
     load_lazily(network, std::make_shared<PartSource>(source, prefix));
   } catch (Error& error) {
     error.add_context(detail::concat("in loading the ", what, " of ", source->where()));
@@ -99,28 +100,28 @@ ControlLdmSource::ControlLdmSource(const ControlLdmFiles& files)
   left_ = parts_left(*prior_, used);
 }
 
-std::unique_ptr<ClipText> ControlLdmSource::text_encoder(const ClipTextConfig& config, Device device) const {
+std::unique_ptr<ClipText> ControlLdmSource::text_encoder(const ClipTextConfig& config, Device device, DType kept) const {
   auto encoder = std::make_unique<ClipText>(nullptr, "", config, device);
-  load_part(*encoder, "text encoder", prior_, text_prefix);
+  load_part(*encoder, "text encoder", prior_, text_prefix, kept);
   return encoder;
 }
 
-std::unique_ptr<ControlLdm> ControlLdmSource::networks(const ControlLdmConfig& config, Device device) const {
+std::unique_ptr<ControlLdm> ControlLdmSource::networks(const ControlLdmConfig& config, Device device, DType kept) const {
   auto networks = std::make_unique<ControlLdm>(config, device);
-  load_part(networks->unet, "U-Net", prior_, unet_prefix);
-  load_part(networks->vae, "autoencoder", prior_, vae_prefix);
-  load_part(networks->control_net, "control network", control_, control_prefix_);
+  load_part(networks->unet, "U-Net", prior_, unet_prefix, kept);
+  load_part(networks->vae, "autoencoder", prior_, vae_prefix, kept);
+  load_part(networks->control_net, "control network", control_, control_prefix_, kept);
   return networks;
 }
 
-int64_t ControlLdmSource::kept_bytes() const {
+int64_t ControlLdmSource::kept_bytes(DType kept) const {
   int64_t numbers = 0;
   const auto add = [&](const TensorSource& source, const std::string& prefix) {
     for (const TensorInfo& t : source.tensors())
       if (t.name.starts_with(prefix)) numbers += t.shape.numel();
   };
   add(*prior_, unet_prefix), add(*prior_, vae_prefix), add(*control_, control_prefix_);
-  return numbers * int64_t(sizeof(float));
+  return numbers * size_of(kept);
 }
 
 std::shared_ptr<const TensorSource> ControlLdmSource::cleaner() const {

@@ -40,11 +40,12 @@ class ControlLdmSource {
   // that is known.
   explicit ControlLdmSource(const ControlLdmFiles& files);
 
-  // Numbers of 16 bits become f32. InputError when tensors do not fit the configuration, with the first of each sort.
-  std::unique_ptr<ClipText> text_encoder(const ClipTextConfig& config, Device device = {}) const;
-  std::unique_ptr<ControlLdm> networks(const ControlLdmConfig& config, Device device = {}) const;
+  // On a GPU the parameters have the type `kept`; on the CPU they stay as the files have them, which is f32 to what computes.
+  // InputError when tensors do not fit the configuration, with the first of each sort.
+  std::unique_ptr<ClipText> text_encoder(const ClipTextConfig& config, Device device = {}, DType kept = DType::f32) const;
+  std::unique_ptr<ControlLdm> networks(const ControlLdmConfig& config, Device device = {}, DType kept = DType::f32) const;
 
-  int64_t kept_bytes() const;  // of the parameters of networks(), in f32
+  int64_t kept_bytes(DType kept) const;  // of the parameters of networks()
 
   // The network of stage one in DiffBIR v1's full file; null: the file holds none.
   std::shared_ptr<const TensorSource> cleaner() const;

@@ -40,7 +40,10 @@ class RefineRun {
                   const std::function<void(int64_t step, int64_t steps)>& progress) const;
 
   RefineCost measure(Device device, DType compute) const { return measure_refine_cost(run_.config, device, compute); }
-  int64_t weight_bytes() const { return source_.kept_bytes(); }  // of the networks that stay in memory
+  // Of the networks that stay in memory.
+  int64_t weight_bytes(Device device, DType compute) const {
+    return source_.kept_bytes(device == Device{} ? DType::f32 : compute);
+  }
   const StageTwoConfig& config() const { return run_.config; }
   std::string describe() const;
   nlohmann::ordered_json settings() const;                        // of the run

@@ -43,7 +43,7 @@ Refiner::Refiner(const StageTwoConfig& config, const ControlLdmSource& source, c
     : config_(config), compute_(compute) {
   config_.validate();
   encode_prompts(source, prompts, merges, device, compute);
-  networks_ = source.networks(config_.networks, device);
+  networks_ = source.networks(config_.networks, device, compute);
   networks_->set_compute_type(compute);
   for (const Module* network : std::initializer_list<const Module*>{&networks_->unet, &networks_->control_net, &networks_->vae})
     network->set_trainable(false);
@@ -53,7 +53,7 @@ Refiner::Refiner(const StageTwoConfig& config, const ControlLdmSource& source, c
 void Refiner::encode_prompts(const ControlLdmSource& source, const std::vector<PromptPair>& prompts,
                              const std::filesystem::path& merges, Device device, DType compute) {
   const NoGrad no_grad;
-  const std::unique_ptr<ClipText> encoder = source.text_encoder(config_.networks.text, device);
+  const std::unique_ptr<ClipText> encoder = source.text_encoder(config_.networks.text, device, compute);
   encoder->set_compute_type(compute);
   std::unique_ptr<Tokenizer> tokenizer;
   const auto encode = [&](const std::string& text) {
@@ -180,6 +180,7 @@ X0Hook Refiner::guidance_of(const Tensor& picture, uint64_t seed, uint32_t sampl
 }
 
 void Refiner::set_denoiser_tiles(const DenoiserTiles& tiles) {
+  if (tiles.size == config_.cldm_tile_size && tiles.stride == config_.cldm_tile_stride) return;
   config_.cldm_tile_size = tiles.size, config_.cldm_tile_stride = tiles.stride;
   config_.validate();
   stage_ = std::make_unique<StageTwo>(*networks_, config_.stage_two());

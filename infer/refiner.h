@@ -33,7 +33,8 @@ class Refiner {
 
   // A cleaned picture f32 [H, W, 3], about [0, 1], to the restored one of that size, about [0, 1], not clamped, both on the
   // CPU. All noise follows from the seed and the sample's number. InputError for a picture below one tile, or a prompt that
-  // was not named before. Where 16 bits overflow, the picture is computed again in f32, and standard error says so; where f32
+  // was not named before. Where 16 bits overflow, the picture is computed again in f32, from parameters as they
+  // are kept, and standard error says so; where f32
   // does, an error names the step. Both name the layer whose result was the first without numbers.
   Tensor operator()(const Tensor& cleaned, const PromptPair& prompt, uint64_t seed, uint32_t sample,
                     const RefineWatch& watch = {}) const;

@@ -141,7 +141,7 @@ class RestoreRun {
   void measure() {
     if (refining_) refine_cost_ = refining_->measure(options_.device, options_.precision.type);
     cost_ = measure_cost(cleaner(), measured_side());
-    if (refining_) cost_->kept_bytes = refining_->weight_bytes();
+    if (refining_) cost_->kept_bytes = refining_->weight_bytes(options_.device, options_.precision.type);
   }
 
   Allocator& pool() const { return allocator(options_.device); }

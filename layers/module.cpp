@@ -49,6 +49,12 @@ void Module::set_trainable(bool on) const {
   for (const NamedTensor& p : parameters()) set_requires_grad(p.tensor, on);
 }
 
+void Module::set_parameter_type(DType type) const {
+  RELUME_CHECK(is_float(type), "parameters of ", type, " were asked for, expected a float type");
+  for (const NamedTensor& p : parameters())
+    if (p.tensor.dtype() != type) p.tensor.set_data(p.tensor.detach().to(type));
+}
+
 void Module::set_training(bool training) {
   training_ = training;
   for (const Entry& e : entries_)
@@ -173,7 +179,8 @@ void load_strict(const Module& module, const TensorSource& source) {
   check_fit(module, source);
   for (const NamedTensor& p : module.parameters()) {
     const Tensor stored = source.read(p.name);
-    p.tensor.copy_from(value_of(stored, p.tensor.shape(), p.stored_as).to(p.tensor.device()));
+    const Tensor ordered = from_stored(stored, p.tensor.shape(), p.stored_as);
+    p.tensor.copy_from(ordered.to(p.tensor.device()).to(p.tensor.dtype()));
     stored.storage()->drop_pages();
   }
 }

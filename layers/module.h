@@ -39,6 +39,9 @@ class Module {
 
   // Whether parameters of the subtree get gradients: they do unless a network is frozen.
   void set_trainable(bool on) const;
+  // Converts the parameters: a network that is only used takes half in 16 bits, and need not convert them at every use. For
+  // parameters of a GPU; on the CPU load_lazily() has them as their file does.
+  void set_parameter_type(DType type) const;
   // Training mode switches stochastic depth on. A module starts in evaluation mode.
   void set_training(bool training);
   bool training() const { return training_; }
@@ -47,7 +50,8 @@ class Module {
   std::string path() const;  // full dotted path from the root
 
  protected:
-  // f32 memory on the device, with undefined contents; call an initialiser (layers/init.h) or load before use.
+  // f32 memory on the device until set_parameter_type(), with undefined contents; call an initialiser (layers/init.h) or load
+  // before use.
   Tensor parameter(const std::string& name, const Shape& shape, StoredAs stored_as = StoredAs::same);
   // A value for checkpoints alone, on the CPU.
   void buffer(const std::string& name, Tensor value);

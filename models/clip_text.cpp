@@ -74,11 +74,12 @@ ClipText::ClipText(Module* parent, std::string name, const ClipTextConfig& c, De
 Tensor ClipText::operator()(const Tensor& ids) const {
   RELUME_CHECK(ids.rank() == 2 && ids.shape(1) == config_.context_length, "text encoder: ids ", ids,
                " given; expected i64 [N, ", config_.context_length, "]");
-  const Tensor tokens = add_rows(token_embedding_(ids), positional_embedding_);
+  const auto in_full = [](const Tensor& t) { return cast(t, DType::f32); };
+  const Tensor tokens = add_rows(in_full(token_embedding_(ids)), in_full(positional_embedding_));
   const size_t used = blocks_.size() - (config_.layer == "penultimate" ? 1 : 0);
   Tensor x = cast(tokens, compute_);
   for (size_t i = 0; i < used; ++i) x = blocks_[i](x);
-  return cast(ln_final_(x), tokens.dtype());
+  return in_full(ln_final_(x));
 }
 
 void ClipText::initialise(uint64_t seed) const {

@@ -128,6 +128,13 @@ void Tensor::copy_from(const Tensor& source) const {
   storage()->bump_version();
 }
 
+void Tensor::set_data(const Tensor& other) const {
+  RELUME_CHECK(other.shape() == shape(), "set_data: ", other, " given, ", *this, " expected");
+  Impl data = other.impl();
+  data.grad = impl().grad;
+  impl() = std::move(data);
+}
+
 int64_t contiguous_copies() { return copies.load(std::memory_order_relaxed); }
 
 std::ostream& operator<<(std::ostream& out, const Tensor& t) {

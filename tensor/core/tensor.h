@@ -60,6 +60,9 @@ class Tensor {
   Tensor to(DType dtype) const;                // the only conversion of values there is; *this when nothing changes
   void copy_from(const Tensor& source) const;  // overwrites the data: same shape, dtype and device; bumps the version
 
+  // All handles of this tensor have `other`'s data and type from now on; same shape. The gradient slot stays.
+  void set_data(const Tensor& other) const;
+
   const std::shared_ptr<Storage>& storage() const { return impl().storage; }
   int64_t byte_offset() const { return impl().offset * size_of(dtype()); }  // of the first element in the storage
   std::shared_ptr<GradNode>& grad_slot() const { return impl().grad; }
