@@ -475,6 +475,21 @@ template <class T, int N, class Act> void forward(const Tensor& y, const Tensor&
   if (y) normalise<T, N>(name, t, y, x, found, rest.data(), weight, bias, act);
 }
 
+// of_channels [chunks, 2, channels], of all samples' chunks.
+template <class T> void parameter_gradients(const char* name, const Tensor& dweight, const Tensor& dbias,
+                                            const float* of_channels, int64_t chunks) {
+  constexpr int64_t most_at_once = 256;  // eight for each lane of total_of_chunks()
+  const Tensor& either = dbias ? dbias : dweight;
+  const Device device = either.device();
+  const int64_t channels = either.numel(), joined = chunks > most_at_once ? chunks_of(chunks) : 0;
+  const Scratch<float> fewer(device, joined * 2 * channels);
+  if (joined > 0) join_chunks(name, device, fewer.data(), {of_channels, 2 * channels}, chunks);
+  const float* const sums = joined > 0 ? fewer.data() : of_channels;
+  const int64_t rows = joined > 0 ? joined : chunks;
+  if (dbias) total_of_chunks<T>(name, dbias, rows, sums, 2 * channels);
+  if (dweight) total_of_chunks<T>(name, dweight, rows, sums + channels, 2 * channels);
+}
+
 template <class T, int N, class Act> void backward(const Tensor& dx, const Tensor& dweight, const Tensor& dbias,
                                                    const Inputs<T>& in, const GroupedMap& map, Device device, Act act) {
   constexpr const char* name = "group_norm_backward";
@@ -500,8 +515,7 @@ template <class T, int N, class Act> void backward(const Tensor& dx, const Tenso
     launch(name, normalise_groups_backward<T, N, Act>, t.grid(), norm_threads, 0, stream(device), t, Rows<T>(dx), in,
            lines.data(), act);
   }
-  if (dbias) total_of_chunks<T>(name, dbias, chunks, partial.of_channels, both);
-  if (dweight) total_of_chunks<T>(name, dweight, chunks, partial.of_channels + map.channels, both);
+  if (dbias || dweight) parameter_gradients<T>(name, dweight, dbias, partial.of_channels, chunks);
 }
 
 // Calls f with the number of neighbouring channels that all the maps let a thread take at once.

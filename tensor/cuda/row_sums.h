@@ -67,6 +67,20 @@ void total_of_chunks(const char* name, const Tensor& table, int64_t chunks, cons
          stream(table.device()), table.rows(), columns_of(table), chunks, step, Rows<T>(table), partial);
 }
 
+// Rows [terms, columns] of floats that were summed up before.
+struct PartialSums {
+  const float* at;
+  int64_t columns;
+  __device__ float operator()(int64_t row, int64_t column) const { return at[row * columns + column]; }
+};
+
+// partial [chunks_of(terms), columns]: sums of the `terms` rows, for total_of_chunks() where it would have too many to add.
+inline void join_chunks(const char* name, Device device, float* partial, const PartialSums& sums, int64_t terms) {
+  const int64_t chunks = chunks_of(terms);
+  launch(name, partial_row_sums<PartialSums>, sums_grid(sums.columns, chunks), dim3(sum_columns, sum_lanes), 0, stream(device),
+         terms, sums.columns, int64_t(1), chunks, terms_each(terms), partial, sums);
+}
+
 // For the sum of the rows themselves.
 template <class T> struct RowValue {
   Rows<T> x;

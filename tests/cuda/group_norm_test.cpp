@@ -60,7 +60,8 @@ std::vector<GroupNormInputs> large_cases() {
           GroupNormInputs({2, 5, 3, 300}, {.groups = 10, .act = gelu_activation}),   // no packs in 16 bits
           GroupNormInputs({1, 3, 5, 1200}, {.groups = 2, .act = {}}),                // groups wider than a strip
           GroupNormInputs({1, 33, 32, 16}, {.groups = 2, .act = silu_activation}),   // chunks of unequal length
-          GroupNormInputs({2, 20, 15, 80}, {.groups = 4, .act = silu_activation})};  // strips and chunks, in all types
+          GroupNormInputs({2, 20, 15, 80}, {.groups = 4, .act = silu_activation}),   // strips and chunks, in all types
+          GroupNormInputs({300, 1, 2, 8}, {.groups = 2, .act = silu_activation})};   // gradients of many chunks, joined first
 }
 
 // A map of floats that takes such a share of the shared memory of the whole card.
