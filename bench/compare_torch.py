@@ -3,19 +3,21 @@
 
     python3 bench/compare_torch.py stage1 [--size 512] [--runs 9] [--threads 2] [--quick]
     python3 bench/compare_torch.py stage1 --device cuda [--precision f32|tf32|bf16]
-    python3 bench/compare_torch.py stage2 [--size 512] [--runs 9] [--threads 2] [--networks FILE]
+    python3 bench/compare_torch.py stage2 [--size 512] [--runs 9] [--threads 2] [--networks FILE] [--device cuda ...]
     python3 bench/compare_torch.py degrade [--size 512] [--runs 9] [--threads 2] [--quick]
 
 stage1, the paper's SwinIR, forward and training step. Ours is the program stage1_bench of the build folder; PyTorch runs in
 NCHW and channels_last, eager, and for the forward also through torch.compile with frozen weights. All read the same weights
 and pictures, and must compute the same numbers. A forward takes a picture from the CPU and leaves its result there. With
---device cuda both compute on the GPU, memory is what tensors take of the device's, and PyTorch's training step is compiled too.
+--device cuda both compute on the GPU, memory is what tensors take of the device's, and PyTorch's training step is compiled too,
+block by block.
 --precision says how they compute there; in bf16 PyTorch trains with autocast and restores with weights of that type.
 
 stage2, the networks of stage two, full size, with random weights (`relume init`; --networks names a file that is there): one
 denoising step with guidance, both texts in one batch, by U-Net and control network; the autoencoder's encoder and decoder. The
-other side is diffusers, in NCHW and channels_last, eager. Our keys and values of the texts are made once, before: as in a
-course; diffusers makes them in every step.
+other side is diffusers, in NCHW and channels_last, eager, on a GPU the U-Net and the control network compiled too. Our keys and
+values of the texts are made once, before: as in a course; diffusers makes them in every step. What a GPU reads and makes lies
+there.
 
 degrade, the recipes that make training pairs, one thread each. Ours is degrade_bench; the other side is OpenCV with NumPy for
 the wide recipe and PyTorch, on batches of several sizes, for the second-order one. Both read the same pictures and draw from
@@ -46,7 +48,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 OURS = "relume"
-VALUE_TOLERANCE = {"f32": 1e-4, "tf32": 2e-3, "bf16": 2e-2}  # relative; in f32 two PyTorch layouts differ by 3e-7
+VALUE_TOLERANCE = {"f32": 1e-4, "tf32": 2e-3, "bf16": 2e-2, "f16": 1e-2}  # relative; in f32 two PyTorch layouts differ by 3e-7
 TORCH_NEEDS = {"stage1": "torch, spandrel, safetensors", "stage2": "torch, diffusers, safetensors", "degrade": "torch, numpy, cv2, safetensors"}
 PROGRAMS = {"stage1": "stage1_bench", "stage2": "stage2_bench", "degrade": "degrade_bench"}
 ERROR_FACTOR = 1.5  # between the mean errors of two sides' degraded pictures, over all rounds
@@ -162,13 +164,16 @@ class Stage2:
             stop("could not write the networks; build the target relume, or name a file of them with --networks")
 
     def _common(self):
-        return ["--threads", str(self.args.threads), "--weights", str(self.weights), "--inputs", str(self.inputs)]
+        return ["--threads", str(self.args.threads), "--weights", str(self.weights), "--inputs", str(self.inputs),
+                "--device", self.args.device, "--precision", self.args.precision]
 
     def commands(self, mode, compiled):
         """name -> command line; ours first."""
         commands = {} if self.args.torch_only else {OURS: [str(self.args.ours)]}
         commands["PyTorch NCHW"] = self.torch + ["--layout", "nchw"]
         commands["PyTorch channels_last"] = self.torch + ["--layout", "channels_last"]
+        if compiled and mode == "unet_control_step":
+            commands["PyTorch compiled"] = self.torch + ["--layout", "channels_last", "--compile"]
         return {name: command + ["--mode", mode] + self._common() for name, command in commands.items()}
 
     def start(self, name, command):
@@ -363,9 +368,9 @@ def parse_arguments():
     parser.add_argument("--size", type=int, default=512, help="height and width, a multiple of 64")
     parser.add_argument("--runs", type=int, default=9, help="rounds that count")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu", help="stage1: where both sides compute, cpu or cuda")
+    parser.add_argument("--device", default="cpu", help="stage1, stage2: where both sides compute, cpu or cuda")
     parser.add_argument("--precision", choices=tuple(VALUE_TOLERANCE), default="f32",
-                        help="stage1: how both sides compute; all but f32 on a GPU alone")
+                        help="stage1, stage2: how both sides compute; all but f32 on a GPU alone")
     parser.add_argument("--quick", action="store_true", help="size 128, 3 rounds, few pictures: does it work at all")
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile (a minute or two to compile)")
     parser.add_argument("--torch-only", action="store_true", help="PyTorch's figures alone; no ratios")
@@ -375,7 +380,7 @@ def parse_arguments():
     parser.add_argument("--count", type=int, default=32, help="degrade: pictures of a round, a multiple of every batch")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16], help="degrade: PyTorch's batches")
     args = parser.parse_args()
-    args.warmup = 1 if args.work == "degrade" else 2 if args.work == "stage2" else 3 if args.device == "cpu" else 8  # ours captures a graph in its fifth call
+    args.warmup = 1 if args.work == "degrade" else 8 if args.device != "cpu" else 2 if args.work == "stage2" else 3  # ours captures a graph in its fifth call
     args.ours = args.ours or HERE.parent / "build" / PROGRAMS[args.work]
     if args.quick:
         args.size, args.runs, args.no_compile, args.count, args.batches = 128, 3, True, 16, [1, 4]

@@ -12,10 +12,12 @@
 #   sanitizer   compute-sanitizer: memcheck over the operation cases, racecheck over the kernels with shared memory
 #   bench       device_bench: operations at the real shapes, as shares of what the device reaches; f32, bf16, f16
 #   compare     SwinIR, forward and training step, beside PyTorch eager and torch.compile
+#   refine      stage two's networks, full size, beside diffusers eager and torch.compile
 #   report      one JSON and one Markdown file in bench/results/<device>/
 # A stage that is done is not run again (--again does); one that cannot run says why, here and in the report.
 #
-# --device cuda|cuda:N|cpu (cuda)   --parity DIR (repeatable)   --python PYTHON (with torch, spandrel, safetensors)
+# --device cuda|cuda:N|cpu (cuda)   --parity DIR (repeatable)   --python PYTHON (with torch, spandrel, safetensors, diffusers)
+# --networks FILE   a file of all networks of stage two (`relume init`); else one is written into the build folder, 6.7 GB
 # --build DIR (build-gpu)           --results DIR (bench/results)    --minutes N    --again
 # --quick: does it work at all? bench takes the demo's shapes alone, compare pictures of 128 x 128
 # RELUME_CMAKE_ARGS: more options for cmake
@@ -24,9 +26,9 @@
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd)
-all_stages=(build ops parity sanitizer bench compare report)
+all_stages=(build ops parity sanitizer bench compare refine report)
 device=cuda build=$root/build-gpu results=$root/bench/results minutes=10 again='' quick=() bundle='' with_cudnn=''
-python=${RELUME_TORCH_PYTHON:-python3}
+python=${RELUME_TORCH_PYTHON:-python3} networks=''
 parity_folders=("$root/tests/fixtures/parity")
 stages=()
 PATH=$PATH:/usr/local/cuda/bin
@@ -36,13 +38,14 @@ fail() { say "$@"; exit 2; }
 
 while (($#)); do
   case $1 in
-    --bundle | --device | --build | --results | --minutes | --python | --parity) (($# > 1)) || fail "$1: expects a value" ;;&
+    --bundle | --device | --build | --results | --minutes | --python | --parity | --networks) (($# > 1)) || fail "$1: expects a value" ;;&
     --bundle) bundle=$2; shift ;;
     --device) device=$2; shift ;;
     --build) build=$(realpath -m -- "$2"); shift ;;
     --results) results=$(realpath -m -- "$2"); shift ;;
     --minutes) minutes=$2; shift ;;
     --python) python=$2; shift ;;
+    --networks) networks=$(realpath -m -- "$2"); shift ;;
     --parity) parity_folders+=("$(realpath -m -- "$2")"); shift ;;
     --cudnn) with_cudnn=yes ;;
     --again) again=yes ;;
@@ -204,27 +207,54 @@ stage_bench() {
   note "$(grep -c '^| `' "$out/bench.md") timings, $(grep -c 'refused:' "$out/bench.md" || true) refused"
 }
 
-stage_compare() {
-  if on_gpu; then need_gpu; fi
-  need_built stage1_bench
+# need_python MODULE...: an interpreter that has them, and sees the GPU where there should be one.
+need_python() {
   command -v "$python" >/dev/null || skip "no $python; name an interpreter with --python"
-  "$python" -c 'import torch, spandrel, safetensors' || skip "$python cannot import torch, spandrel and safetensors"
+  "$python" -c "import $(IFS=,; echo "$*")" || skip "$python cannot import all of $*"
   if on_gpu; then
     "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || skip "the PyTorch of $python sees no GPU"
   fi
-  local precisions=(f32) precision text texts=()
-  if on_gpu; then precisions=(f32 bf16); fi
+}
+
+# compare WORK PRECISION... -- OPTION...: compare_torch.py once for each precision.
+compare() {
+  local work=$1 precisions=() precision text texts=()
+  shift
+  while [[ $1 != -- ]]; do precisions+=("$1"); shift; done
+  shift
   for precision in "${precisions[@]}"; do
-    if [[ ! -e $out/compare.$precision ]]; then  # else done before the stage was cut off
-      limited "$python" "$root/bench/compare_torch.py" stage1 --device "$device" --precision "$precision" \
-        --ours "$build/stage1_bench" --python "$python" "${quick[@]}" >"$out/compare.txt"
-      mv -- "$out/compare.txt" "$out/compare.$precision"
+    if [[ ! -e $out/$stage.$precision ]]; then  # else done before the stage was cut off
+      limited "$python" "$root/bench/compare_torch.py" "$work" --device "$device" --precision "$precision" \
+        --ours "$build/${work}_bench" --python "$python" "$@" "${quick[@]}" >"$out/$stage.txt"
+      mv -- "$out/$stage.txt" "$out/$stage.$precision"
     fi
-    texts+=("$out/compare.$precision")
-    { echo '```'; for text in "${texts[@]}"; do sed '$d' "$text"; done; echo '```'; } >"$out/compare.md"
-    for text in "${texts[@]}"; do tail -n 1 "$text"; done | paste -sd , | sed 's/.*/[&]/' >"$out/compare.json"
+    texts+=("$out/$stage.$precision")
+    { echo '```'; for text in "${texts[@]}"; do sed '$d' "$text"; done; echo '```'; } >"$out/$stage.md"
+    for text in "${texts[@]}"; do tail -n 1 "$text"; done | paste -sd , | sed 's/.*/[&]/' >"$out/$stage.json"
   done
-  note "$(tr -d '`|' <"$out/compare.json")"
+  note "$(tr -d '`|' <"$out/$stage.json")"
+}
+
+stage_compare() {
+  if on_gpu; then need_gpu; fi
+  need_built stage1_bench
+  need_python torch spandrel safetensors
+  local precisions=(f32)
+  if on_gpu; then precisions=(bf16 f32); fi
+  compare stage1 "${precisions[@]}" --
+}
+
+stage_refine() {
+  if on_gpu; then need_gpu; fi
+  [[ -x $build/stage2_bench ]] || skip "no $build/stage2_bench: a build with RELUME_MINIMAL leaves it out"
+  need_python torch spandrel safetensors diffusers
+  local precisions=(f32)
+  if on_gpu; then precisions=(bf16 f16 f32); fi
+  if [[ ! $networks ]]; then
+    networks=$build/networks.safetensors
+    [[ -e $networks ]] || RELUME_SOURCE_DIR=$root limited "$build/relume" init "$networks" --seed 1
+  fi
+  compare stage2 "${precisions[@]}" -- --networks "$networks" --runs 5
 }
 
 # ---- The report --------------------------------------------------------------------------------------------------------------
@@ -278,10 +308,10 @@ write_markdown() {
     printf '| %s | %s | %s | %s |\n' "$name" "$(state_of "$name")" "$(kept "$name.seconds")" \
       "$({ kept "$name.what"; kept "$name.why"; } | tr '\n|' '  ')"
   done
-  for name in bench compare; do
+  for name in bench compare refine; do
     [[ ! -e $out/$name.md ]] || printf '\n## %s\n\n%s\n' "$name" "$(cat -- "$out/$name.md")"
+    [[ ! -e $out/$name.txt ]] || printf '\n## %s, as far as it came\n\n```\n%s\n```\n' "$name" "$(cat -- "$out/$name.txt")"
   done
-  [[ ! -e $out/compare.txt ]] || printf '\n## compare, as far as it came\n\n```\n%s\n```\n' "$(cat -- "$out/compare.txt")"
 }
 
 stage_report() {
@@ -302,7 +332,7 @@ run_stage() {
     say "$stage: done before"
     return
   fi
-  [[ ! $again ]] || rm -f -- "$out/$stage.parts" "$out/$stage".{f32,bf16}
+  [[ ! $again ]] || rm -f -- "$out/$stage.parts" "$out/$stage".{f32,bf16,f16}
   rm -f -- "$out/$stage".{state,seconds,what,why,md,json}
   local started=$SECONDS code state
   deadline=$((SECONDS + minutes * 60 - 10))

@@ -78,9 +78,13 @@ class Contender:
         if args.compile:
             import torch._inductor.config as inductor
             inductor.freezing = args.mode == "forward"
-            self.forward = torch.compile(self.network)
             if args.mode == "forward":
+                self.forward = torch.compile(self.network)
                 self.run()  # compiles here, so that the compiler's memory is not counted as the network's
+            else:  # block by block: the whole graph, forward and backward, takes longer to compile than a GPU is lent
+                for module in self.network.modules():
+                    if type(module).__name__ == "SwinTransformerBlock":
+                        module.compile()
 
     def now(self):
         """The time at which the device has done what it was given."""

@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from torch_stage1 import process_bytes, reset_peak
+from torch_stage1 import HALVES, peak_bytes, process_bytes, reset_peak
 
 CHANNELS = (320, 640, 1280, 1280)
 SHARED = dict(in_channels=4, block_out_channels=CHANNELS, layers_per_block=2, cross_attention_dim=1024,
@@ -123,9 +123,10 @@ def make_autoencoder(weights):
 class Contender:
     def __init__(self, args):
         layout = torch.contiguous_format if args.layout == "nchw" else torch.channels_last
-        inputs = load_file(args.inputs)
+        self.device, kind = args.device, HALVES.get(args.precision, torch.float32)
+        inputs = {name: tensor.to(self.device, kind) for name, tensor in load_file(args.inputs).items()}
         maps = lambda name: inputs[name].permute(0, 3, 1, 2).contiguous(memory_format=layout)
-        place = lambda network: network.eval().to(memory_format=layout)
+        place = lambda network: network.eval().requires_grad_(False).to(self.device, kind, memory_format=layout)
         if args.mode == "unet_control_step":
             unet, control = place(make_unet(args.weights)), place(make_control_net(args.weights))
             x, hint = (maps(name).repeat(2, 1, 1, 1).contiguous(memory_format=layout) for name in ("x", "hint"))
@@ -135,6 +136,8 @@ class Contender:
                 down, mid = control(x, 500, text, hint, return_dict=False)
                 return unet(x, 500, text, down_block_additional_residuals=down, mid_block_additional_residual=mid).sample
 
+            if args.compile:
+                unet.forward, control.forward = (torch.compile(network.forward) for network in (unet, control))
             self.work = step
         else:
             vae = place(make_autoencoder(args.weights))
@@ -146,11 +149,18 @@ class Contender:
                 latents = maps("x")
                 self.work = lambda: vae.decode(latents).sample
 
+    def now(self):
+        """The time at which the device has done what it was given."""
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
     def run(self):
-        start = time.perf_counter()
+        start = self.now()
         with torch.no_grad():
             result = self.work()
-        seconds = time.perf_counter() - start
+        seconds = self.now() - start
+        result = result.float()
         return {"seconds": seconds, "value": (result - result.mean()).square().sum(dtype=torch.float64).item()}
 
 
@@ -160,17 +170,21 @@ def main():
     parser.add_argument("--layout", choices=("nchw", "channels_last"), default="nchw")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=("f32", "tf32", *HALVES), default="f32")
+    parser.add_argument("--compile", action="store_true", help="the U-Net and the control network through torch.compile")
     parser.add_argument("--weights", required=True)
     parser.add_argument("--inputs", required=True)
     parser.add_argument("--write", action="store_true", help="write --inputs, then leave")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision == "tf32"
     if args.write:
         write_inputs(args.inputs, args.size)
         return
-    baseline = process_bytes("VmRSS")
+    baseline = process_bytes("VmRSS") if args.device == "cpu" else 0
     contender = Contender(args)
-    reset_peak("cpu")
+    reset_peak(args.device)
     weights = sum(t.nbytes for network in contender.networks for t in network.state_dict().values())
     reply = {"version": f"PyTorch {torch.__version__}, diffusers {diffusers.__version__}", "threads": torch.get_num_threads()}
     while True:
@@ -179,7 +193,7 @@ def main():
         if word == "run":
             reply = contender.run()
         elif word == "memory":
-            reply = {"peak_bytes": process_bytes("VmHWM"), "weights_bytes": weights, "optimizer_bytes": 0,
+            reply = {"peak_bytes": peak_bytes(args.device), "weights_bytes": weights, "optimizer_bytes": 0,
                      "baseline_bytes": baseline}
         elif word in ("quit", ""):
             return
