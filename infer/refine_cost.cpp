@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "layers/init.h"
+#include "data/checkpoint/memory_source.h"
 #include "models/autoencoder_strips.h"
 #include "models/control_net.h"
 #include "models/unet.h"
@@ -16,6 +16,18 @@ UNetConfig narrow(UNetConfig config) {
   const int multiple = std::max(groups, config.num_head_channels);
   if (config.model_channels % multiple == 0) config.model_channels = multiple;
   return config;
+}
+
+// Parameters as files have them, and so computed with as those of restoring are; all in the same memory.
+std::shared_ptr<const TensorSource> zeros_for(const Module& network) {
+  const std::vector<NamedTensor> parameters = network.parameters();
+  int64_t most = 0;
+  for (const NamedTensor& p : parameters) most = std::max(most, p.tensor.numel());
+  const Tensor zeros = Tensor::zeros({most});
+  auto source = std::make_shared<MemorySource>("zeros");
+  for (const NamedTensor& p : parameters)
+    source->add(p.name, zeros.slice(0, p.tensor.numel()).reshape(stored_shape(p.tensor.shape(), p.stored_as)));
+  return source;
 }
 
 constexpr int least_side = 16;  // of the smaller map: on the larger one kernels work as on those of pictures
@@ -49,12 +61,12 @@ RefineCost measure_refine_cost(const StageTwoConfig& config, Device device, DTyp
   ControlNet control_net(few, device);
   for (const Module* network : std::initializer_list<const Module*>{&unet, &control_net}) {
     network->set_trainable(false);
-    for (const NamedTensor& p : network->parameters()) init_constant(p.tensor, 0);
+    load_lazily(*network, zeros_for(*network));
   }
   unet.set_compute_type(compute), control_net.set_compute_type(compute);
   const double wider = double(config.networks.control.unet.model_channels) / few.unet.model_channels;
   const int64_t samples = config.needs_negative() ? 2 : 1, side = std::max(least_side, 2 * few.unet.size_multiple());
-  for (int run = 0; run < 2; ++run) sample(unet, control_net, samples, side);  // weights that are used again are packed
+  if (device != Device{}) sample(unet, control_net, samples, side);  // a GPU's libraries make their plans
   const Sample a = sample(unet, control_net, samples, side), b = sample(unet, control_net, samples, 2 * side);
   const double slope = std::max(0.0, (b.bytes - a.bytes) / (b.pixels - a.pixels));
   const AutoencoderConfig& vae = config.networks.vae;
