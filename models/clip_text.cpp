@@ -43,9 +43,8 @@ ClipMlp::ClipMlp(Module* parent, std::string name, int64_t width)
 
 Tensor ClipMlp::operator()(const Tensor& x, const LayerNorm& norm) const {
   return with_path([&] {
-    const auto in = [&x](const Tensor& parameter) { return parameter_for(x, parameter); };
-    return residual_mlp(
-        x, {norm.parameters_for(x), in(c_fc.weight), in(c_fc.bias), in(c_proj.weight), in(c_proj.bias), gelu_activation});
+    // Not residual_mlp(), which keeps packed copies of weights that are used once for each text.
+    return c_proj(c_fc(x, {.act = gelu_activation, .norm = norm.parameters_for(x)}), {.residual = x});
   });
 }
 
