@@ -21,7 +21,9 @@ namespace {
 // Caching pool for the CPU. Freed blocks are kept and handed out again to requests they fit within an eighth, because a network
 // asks for the same sizes at every step and fresh pages cost a fault each. What is held may exceed the peak of what was in use
 // by an eighth; beyond that the blocks longest unused are given back, so that resident memory follows the live peak. What is
-// kept as long as its network does not count for that eighth: of a large network it is more than all that is computed.
+// kept as long as its network does not count for that eighth: of a large network it is more than all that is computed. A large
+// block that would be given back for another one becomes that one, with the pages it has: where a network of other sizes
+// follows, clearing fresh pages took a sixth of its first run.
 class CpuAllocator final : public Allocator {
  public:
   void* allocate(int64_t bytes, MemoryUse use) override {
@@ -29,8 +31,8 @@ class CpuAllocator final : public Allocator {
     const std::lock_guard lock(mutex_);
     void* pointer = take_cached(size);
     if (!pointer) {
-      make_room(size, use);
-      pointer = obtain(size);
+      pointer = make_room(size, use);
+      if (!pointer) pointer = obtain(size);
       if (!pointer) fail_out_of_memory(size);
       owned_[pointer] = size;
     }
@@ -78,14 +80,30 @@ class CpuAllocator final : public Allocator {
   // Big blocks are mapped on their own, aligned to and backed by huge pages where the system has them.
   static void* obtain(int64_t size) {
     if (size < huge) return std::aligned_alloc(alignment, size_t(size));
-    void* mapped = mmap(nullptr, size_t(size + huge), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* const mapped = aligned_range(size, PROT_READ | PROT_WRITE);
+    if (mapped) madvise(mapped, size_t(size), MADV_HUGEPAGE);
+    return mapped;
+  }
+  static void* aligned_range(int64_t size, int protection) {
+    void* mapped = mmap(nullptr, size_t(size + huge), protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED) return nullptr;
     char* const begin = static_cast<char*>(mapped);
     char* const aligned = begin + (huge - reinterpret_cast<uintptr_t>(begin) % huge) % huge;
     if (aligned > begin) munmap(begin, size_t(aligned - begin));
     if (const int64_t tail = begin + huge - aligned; tail > 0) munmap(aligned + size, size_t(tail));
-    madvise(aligned, size_t(size), MADV_HUGEPAGE);
     return aligned;
+  }
+  // A mapped block in another size, both large; null, and the block is gone, where the system refuses.
+  static void* resized(void* block, int64_t from, int64_t to) {
+    if (to <= from) {
+      if (to < from) munmap(static_cast<char*>(block) + to, size_t(from - to));
+      return block;
+    }
+    void* const place = aligned_range(to, PROT_NONE);  // or huge pages would be split
+    if (place && mremap(block, size_t(from), size_t(to), MREMAP_MAYMOVE | MREMAP_FIXED, place) != MAP_FAILED) return place;
+    if (place) munmap(place, size_t(to));
+    munmap(block, size_t(from));
+    return nullptr;
   }
   [[noreturn]] void fail_out_of_memory(int64_t size) const {
     throw OutOfMemory("out of memory: " + human_bytes(double(size)) + " asked for, " + human_bytes(double(counts_.in_use())) +
@@ -100,19 +118,34 @@ class CpuAllocator final : public Allocator {
     return pointer;
   }
   int64_t computed() const { return counts_.in_use() - counts_.in_use(MemoryUse::kept); }
-  void make_room(int64_t size, MemoryUse use) {
+  // Gives blocks back until there is room for one of `size`, which may be made of one of them: else null.
+  void* make_room(int64_t size, MemoryUse use) {
     const bool kept = use == MemoryUse::kept;
     const int64_t limit = counts_.in_use(MemoryUse::kept) + (kept ? size : 0) +
                           most_held(std::max(highest_, computed() + (kept ? 0 : size)));
-    while (!free_.empty() && counts_.in_use() + cached_ + size > limit)
-      drop(std::ranges::min_element(free_, {}, [](const auto& block) { return block.second.when; }));
+    void* made = nullptr;
+    while (!free_.empty() && counts_.in_use() + cached_ + size > limit) {
+      const auto oldest = std::ranges::min_element(free_, {}, [](const auto& block) { return block.second.when; });
+      if (made || size < huge || oldest->first < huge) {
+        drop(oldest);
+      } else {
+        const int64_t from = oldest->first;
+        made = resized(forgotten(oldest), from, size);
+      }
+    }
+    return made;
   }
   void drop(FreeBlocks::iterator block) {
-    const auto [size, freed] = *block;
-    cached_ -= size;
-    owned_.erase(freed.pointer);
+    const int64_t size = block->first;
+    void* const pointer = forgotten(block);
+    size < huge ? std::free(pointer) : void(munmap(pointer, size_t(size)));
+  }
+  void* forgotten(FreeBlocks::iterator block) {
+    void* const pointer = block->second.pointer;
+    cached_ -= block->first;
+    owned_.erase(pointer);
     free_.erase(block);
-    size < huge ? std::free(freed.pointer) : void(munmap(freed.pointer, size_t(size)));
+    return pointer;
   }
   MemoryCounts counts() const {
     const std::lock_guard lock(mutex_);

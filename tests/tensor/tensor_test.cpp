@@ -109,16 +109,39 @@ TEST(Storage, WhatIsKeptLetsThePoolHoldNoMore) {
   constexpr int64_t megabyte = int64_t(1) << 20;
   allocator({}).trim();
   const Storage kept({}, 4096 * megabyte, MemoryUse::kept);
-  void* freed = nullptr;
+  char* freed = nullptr;
   {
     const Storage block({}, 64 * megabyte);
-    freed = block.data();
-    std::memset(freed, 1, 4096);
-    EXPECT_TRUE(is_resident(freed));
+    freed = static_cast<char*>(block.data());
+    std::memset(freed, 1, 64 * megabyte);
   }
   EXPECT_TRUE(is_resident(freed)) << "held for the next of its size";
+  EXPECT_TRUE(is_resident(freed + 48 * megabyte));
   const Storage other({}, 32 * megabyte);
-  EXPECT_FALSE(is_resident(freed));
+  EXPECT_FALSE(is_resident(freed + 48 * megabyte));
+}
+
+// Pages that were written once need not be cleared again.
+TEST(Storage, ALargeBlockThatWouldBeGivenBackBecomesAnother) {
+  constexpr int64_t megabyte = int64_t(1) << 20;
+  allocator({}).trim();
+  const auto touched_block = [](int64_t bytes) {
+    const Storage block({}, bytes);
+    std::memset(block.data(), 1, size_t(bytes));
+  };
+  touched_block(32 * megabyte);
+  {
+    const Storage larger({}, 48 * megabyte);
+    char* const begin = static_cast<char*>(larger.data());
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(begin) % (2 * megabyte), 0u);
+    EXPECT_TRUE(is_resident(begin) && is_resident(begin + 31 * megabyte));
+    EXPECT_FALSE(is_resident(begin + 33 * megabyte));
+    std::memset(begin, 1, 48 * megabyte);
+  }
+  const Storage smaller({}, 16 * megabyte);
+  EXPECT_TRUE(is_resident(smaller.data()));
+  EXPECT_TRUE(is_resident(static_cast<char*>(smaller.data()) + 15 * megabyte));
+  allocator({}).trim();
 }
 
 TEST(Storage, WhatCannotBeHadIsAnErrorThatLeavesTheRest) {
