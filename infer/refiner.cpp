@@ -56,18 +56,33 @@ void Refiner::encode_prompts(const ControlLdmSource& source, const std::vector<P
   const std::unique_ptr<ClipText> encoder = source.text_encoder(config_.networks.text, device, compute);
   encoder->set_compute_type(compute);
   std::unique_ptr<Tokenizer> tokenizer;
-  const auto encode = [&](const std::string& text) {
-    if (states_.contains(text)) return;
-    throw_if_interrupted();
-    if (!text.empty() && !tokenizer) tokenizer = std::make_unique<Tokenizer>(merges);
-    const Tokenizer::Prompt prompt = text.empty() ? Tokenizer::no_prompt() : tokenizer->prompt(text);
-    if (!prompt.notice.empty()) notices_.push_back(prompt.notice);
-    const Tensor ids = Tensor::of({1, Tokenizer::context}, prompt.ids).to(device);
-    states_[text] = (*encoder)(ids);
+  std::vector<std::string> texts;  // each once
+  const auto add = [&](const std::string& text) {
+    if (states_.try_emplace(text).second) texts.push_back(text);
   };
   for (const PromptPair& pair : prompts) {
-    encode(pair.positive);
-    if (config_.needs_negative()) encode(pair.negative);
+    add(pair.positive);
+    if (config_.needs_negative()) add(pair.negative);
+  }
+  // The weights are read once for a call. Always as many, so that kernels are chosen alike and a text's states do not depend on
+  // which others there are.
+  constexpr size_t at_once = 2;
+  for (size_t first = 0; first < texts.size(); first += at_once) {
+    throw_if_interrupted();
+    const size_t end = std::min(first + at_once, texts.size());
+    std::vector<int64_t> ids;
+    for (size_t i = first; i < end; ++i) {
+      if (!texts[i].empty() && !tokenizer) tokenizer = std::make_unique<Tokenizer>(merges);
+      const Tokenizer::Prompt prompt = texts[i].empty() ? Tokenizer::no_prompt() : tokenizer->prompt(texts[i]);
+      if (!prompt.notice.empty()) notices_.push_back(prompt.notice);
+      ids.insert(ids.end(), prompt.ids.begin(), prompt.ids.end());
+    }
+    ids.resize(at_once * size_t(Tokenizer::context));  // a missing one is all zeros
+    const Tensor states = (*encoder)(Tensor::of({int64_t(at_once), Tokenizer::context}, ids).to(device));
+    for (size_t i = first; i < end; ++i) {
+      const auto row = int64_t(i - first);
+      states_[texts[i]] = states.slice(row, row + 1);
+    }
   }
 }
 
