@@ -170,7 +170,7 @@ void check_unet_inputs(const char* who, const UNetConfig& config, int64_t channe
   RELUME_CHECK(x.shape(1) % multiple == 0 && x.shape(2) % multiple == 0, who, ": latents ", x.shape(), " are no multiple of ",
                multiple, "; pad them");
   RELUME_CHECK(t.shape() == Shape{x.shape(0)} || t.shape() == Shape({x.shape(0), config.model_channels}), who, ": times ", t,
-               " given, expected one, or its embedding, for each of ", x.shape(0), " samples");
+               " given, expected one for each of ", x.shape(0), " samples, or their embedding");
   RELUME_CHECK(int64_t(text.size()) == cross_attentions, who, ": keys and values of ", text.size(),
                " cross attentions given, expected ", cross_attentions, "; ask this network for them");
   for (const KeysAndValues& pair : text)

@@ -121,8 +121,8 @@ class CpuAllocator final : public Allocator {
   // Gives blocks back until there is room for one of `size`, which may be made of one of them: else null.
   void* make_room(int64_t size, MemoryUse use) {
     const bool kept = use == MemoryUse::kept;
-    const int64_t limit = counts_.in_use(MemoryUse::kept) + (kept ? size : 0) +
-                          most_held(std::max(highest_, computed() + (kept ? 0 : size)));
+    const int64_t limit =
+        counts_.in_use(MemoryUse::kept) + (kept ? size : 0) + most_held(std::max(highest_, computed() + (kept ? 0 : size)));
     void* made = nullptr;
     while (!free_.empty() && counts_.in_use() + cached_ + size > limit) {
       const auto oldest = std::ranges::min_element(free_, {}, [](const auto& block) { return block.second.when; });

@@ -35,7 +35,7 @@ class CudaStageTwo : public testing::Test {
   }
 
   // More steps than are done plainly before a graph is made, of a sampler that keeps estimates from earlier ones.
-  static StageTwoOptions options() { return {.sampler = {.name = "dpm++_m2", .steps = 6}, .guidance = {.scale = 4}}; }
+  static StageTwoOptions options() { return {.sampler = {.name = "dpm++_m2", .steps = 5}}; }
 
   static Tensor course(const ControlLdm& networks, const StageTwo& stage, uint64_t picture) {
     const NoGrad no_grad;
