@@ -67,16 +67,19 @@ double estimated_bytes(const PicturePlan& p, const Cleaner& cleaner, const Netwo
   return double(cost.process_bytes + cost.kept_bytes) + double(allocator({}).most_held(int64_t(tensors))) + file;
 }
 
-// The same while stage two works on it: on a GPU its networks alone are there.
+// The same while stage two works on it: on a GPU its networks alone are there, and the graphs of both stages keep what they
+// work in.
 double estimated_refine_bytes(const PicturePlan& p, const Cleaner& cleaner, const NetworkCost& cost, const RefineCost& refine) {
   constexpr double colour = 3 * sizeof(float);
   const auto [height, width] = cleaned_sides(p, cleaner);
   const double pixels = double(rounded_up(height, refine_multiple)) * double(rounded_up(width, refine_multiple));
   const double denoised = p.denoiser.size > 0 ? double(p.denoiser.size) * double(p.denoiser.size) : pixels;
-  const double network = std::max(refine.denoiser_bytes(denoised), refine.autoencoder_bytes(pixels));
+  const double denoiser = refine.denoiser_bytes(denoised), autoencoder = refine.autoencoder_bytes(pixels);
   const double pictures = double(p.picture.bytes()) + 4 * colour * pixels;  // cleaned, padded, decoded, and its colours
   const bool on_cpu = cleaner.device == Device{};
-  const double tensors = double(cost.weight_bytes) + network + (on_cpu ? pictures : 0);
+  const double work =
+      on_cpu ? std::max(denoiser, autoencoder) + pictures : cost.bytes(double(p.run_pixels)) + denoiser + autoencoder;
+  const double tensors = double(cost.weight_bytes) + work;
   return double(cost.kept_bytes + (on_cpu ? cost.process_bytes : 0)) +
          double(allocator(cleaner.device).most_held(int64_t(tensors)));
 }

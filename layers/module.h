@@ -39,8 +39,9 @@ class Module {
 
   // Whether parameters of the subtree get gradients: they do unless a network is frozen.
   void set_trainable(bool on) const;
-  // Converts the parameters: a network that is only used takes half in 16 bits, and need not convert them at every use. For
-  // parameters of a GPU; on the CPU load_lazily() has them as their file does.
+  // Converts the parameters: a network that is only used takes half in 16 bits, and need not convert them at every use. Before
+  // anything is captured of it (tensor/cuda/captured_call.h), for parameters of a GPU; on the CPU load_lazily() has them as
+  // their file does.
   void set_parameter_type(DType type) const;
   // Training mode switches stochastic depth on. A module starts in evaluation mode.
   void set_training(bool training);
