@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "data/checkpoint/checkpoint.h"
 #include "data/checkpoint/listed_source.h"
+#include "data/checkpoint/part_source.h"
 
 namespace relume {
 namespace {
@@ -119,12 +120,11 @@ std::optional<std::string> vae_name(const std::string& name, int levels) {
 // Of what is taken as it is; queries, keys and values are joined apart.
 std::optional<std::string> text_name(const std::string& name) {
   const Words w = split(name, '.');
-  if (w.size() < 3 || w[0] != "text_model") return {};
-  if (rest(w, 1) == "embeddings.token_embedding.weight") return "token_embedding.weight";
-  if (rest(w, 1) == "embeddings.position_embedding.weight") return "positional_embedding";
-  if (w[1] == "final_layer_norm") return "ln_final." + w.back();
-  if (w[1] != "encoder" || w.size() < 6) return {};
-  return "transformer.resblocks." + w[3] + "." + translated(text_block, w, 4);
+  if (name == "embeddings.token_embedding.weight") return "token_embedding.weight";
+  if (name == "embeddings.position_embedding.weight") return "positional_embedding";
+  if (w[0] == "final_layer_norm") return "ln_final." + w.back();
+  if (w[0] != "encoder" || w.size() < 5) return {};
+  return "transformer.resblocks." + w[2] + "." + translated(text_block, w, 3);
 }
 
 // Tensors of several sources under other names, some of them made of several, some of none.
@@ -202,13 +202,23 @@ void add_autoencoder(RenamedSource& all, const std::shared_ptr<const TensorSourc
   }
 }
 
+// The tensors without the "text_model." that older releases of transformers put before all of them.
+std::shared_ptr<const TensorSource> text_tower(const std::shared_ptr<const TensorSource>& source) {
+  const std::string before = "text_model.";
+  const auto has_it = [&](const TensorInfo& t) { return t.name.starts_with(before); };
+  if (std::ranges::none_of(source->tensors(), has_it)) return source;
+  for (const TensorInfo& t : source->tensors())
+    if (!has_it(t)) refuse(*source, t.name);
+  return std::make_shared<PartSource>(source, before);
+}
+
 void add_text_encoder(RenamedSource& all, const std::shared_ptr<const TensorSource>& source) {
-  const std::string prefix = "cond_stage_model.model.", layers = "text_model.encoder.layers.";
+  const std::string prefix = "cond_stage_model.model.", layers = "encoder.layers.";
   std::map<std::string, Shape> last_block;  // shapes of the last one, which the one that is left out has too
   int64_t width = 0;
   int highest = -1;
   for (const TensorInfo& t : source->tensors())
-    if (t.name.starts_with(layers)) highest = std::max(highest, number(split(t.name, '.')[3]));
+    if (t.name.starts_with(layers)) highest = std::max(highest, number(split(t.name, '.')[2]));
   const std::string last = detail::concat("transformer.resblocks.", highest, ".");
   const auto add = [&](const std::string& name, const Shape& shape, std::vector<RenamedSource::Part> parts) {
     if (name.starts_with(last)) last_block.emplace(name.substr(last.size()), shape);
@@ -217,16 +227,16 @@ void add_text_encoder(RenamedSource& all, const std::shared_ptr<const TensorSour
   for (const TensorInfo& t : source->tensors()) {
     if (t.name.ends_with("position_ids")) continue;
     const Words w = split(t.name, '.');
-    const bool joined = w.size() == 7 && w[4] == "self_attn" && w[5] != "out_proj";
-    if (joined && w[5] != "q_proj") continue;  // with the queries
+    const bool joined = w.size() == 6 && w[3] == "self_attn" && w[4] != "out_proj";
+    if (joined && w[4] != "q_proj") continue;  // with the queries
     if (joined) {
-      const std::string before = join(std::span(w).first(5), ".") + ".", leaf = w.back();
+      const std::string before = join(std::span(w).first(4), ".") + ".", leaf = w.back();
       std::vector<RenamedSource::Part> parts;
       for (const char* one : {"q_proj.", "k_proj.", "v_proj."}) {
         RELUME_CHECK(source->find(before + one + leaf), source->where(), ": '", before, one, leaf, "' is missing");
         parts.push_back({source, before + one + leaf});
       }
-      add("transformer.resblocks." + w[3] + ".attn.in_proj_" + leaf, t.shape.with(0, 3 * t.shape[0]), std::move(parts));
+      add("transformer.resblocks." + w[2] + ".attn.in_proj_" + leaf, t.shape.with(0, 3 * t.shape[0]), std::move(parts));
       continue;
     }
     const auto name = text_name(t.name);
@@ -252,7 +262,7 @@ std::shared_ptr<const TensorSource> open_diffusers_folder(const fs::path& folder
   const auto all = std::make_shared<RenamedSource>(folder.string());
   add_unet(*all, weights_in(folder / "unet"));
   add_autoencoder(*all, weights_in(folder / "vae"));
-  add_text_encoder(*all, weights_in(folder / "text_encoder"));
+  add_text_encoder(*all, text_tower(weights_in(folder / "text_encoder")));
   return all;
 }
 

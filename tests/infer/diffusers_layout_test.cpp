@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/files.h"
+#include "data/checkpoint/checkpoint.h"
 #include "data/checkpoint/memory_source.h"
 #include "data/checkpoint/safetensors.h"
 #include "tests/support/errors.h"
@@ -116,6 +119,29 @@ TEST_F(DiffusersLayout, PartsAreJoinedAndWhatIsLeftOutIsZero) {
   EXPECT_EQ(source->read(text + "transformer.resblocks.1.mlp.c_fc.weight").data<float>()[3], 0);
   EXPECT_EQ(source->read(text + "text_projection").shape(), Shape({2, 2}));
   EXPECT_EQ(source->read(text + "logit_scale").shape(), Shape({}));
+}
+
+// As releases of transformers from 5.0 on write it.
+TEST_F(DiffusersLayout, TheTextEncoderMayLackItsFirstWord) {
+  const auto names = [&] {
+    std::vector<std::string> all;
+    const auto source = open_diffusers_folder(folder_ / "");
+    for (const TensorInfo& t : source->tensors()) all.push_back(detail::concat(t.name, ' ', t.shape));
+    std::ranges::sort(all);
+    return all;
+  };
+  const std::vector<std::string> expected = names();
+  std::vector<std::pair<std::string, Shape>> without;
+  const std::string first = "text_model.";
+  {
+    const Checkpoint file = open_checkpoint(folder_ / "text_encoder/model.safetensors");
+    for (const TensorInfo& t : file.tensors->tensors()) without.emplace_back(t.name.substr(first.size()), t.shape);
+  }
+  write("text_encoder/model.safetensors", without);
+  EXPECT_EQ(names(), expected);
+  without.emplace_back(first + "final_layer_norm.weight", Shape({2}));
+  write("text_encoder/model.safetensors", without);
+  EXPECT_HAS(input_error(names), "has no counterpart");
 }
 
 TEST_F(DiffusersLayout, WhatHasNoCounterpartIsNamed) {
