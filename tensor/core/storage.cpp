@@ -8,45 +8,49 @@
 #include <cstdlib>
 #include <map>
 #include <new>
+#include <optional>
+#include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
 #include "base/machine.h"
 #include "base/text.h"
+#include "tensor/core/free_pages.h"
 
 namespace relume {
 
 namespace {
 
-// Caching pool for the CPU. Freed blocks are kept and handed out again to requests they fit within an eighth, because a network
-// asks for the same sizes at every step and fresh pages cost a fault each. What is held may exceed the peak of what was in use
-// by an eighth; beyond that the blocks longest unused are given back, so that resident memory follows the live peak. What is
-// kept as long as its network does not count for that eighth: of a large network it is more than all that is computed. A large
-// block that would be given back for another one becomes that one, with the pages it has: where a network of other sizes
-// follows, clearing fresh pages took a sixth of its first run.
+// Caching pool for the CPU. Freed memory is kept, because a network asks for the same sizes at every step and fresh pages cost
+// a fault each: small blocks for requests that they fit within an eighth, large ones as pages for blocks of any sizes. What is
+// held may exceed the peak of what was in use by an eighth; beyond that what was longest unused is given back, so that resident
+// memory follows the live peak. What is kept as long as its network does not count for that eighth: of a large network it is
+// more than all that is computed.
 class CpuAllocator final : public Allocator {
  public:
   void* allocate(int64_t bytes, MemoryUse use) override {
     const int64_t size = rounded(bytes);
     const std::lock_guard lock(mutex_);
-    void* pointer = take_cached(size);
-    if (!pointer) {
-      pointer = make_room(size, use);
-      if (!pointer) pointer = obtain(size);
-      if (!pointer) fail_out_of_memory(size);
-      owned_[pointer] = size;
-    }
-    counts_.add(owned_[pointer], use);
+    void* const pointer = size < huge ? small_block(size, use) : large_block(size, use);
+    if (!pointer) fail_out_of_memory(size);
+    counts_.add(owned_.at(pointer), use);
     highest_ = std::max(highest_, computed());
     return pointer;
   }
 
   void release(void* pointer, int64_t, MemoryUse use) noexcept override {
     const std::lock_guard lock(mutex_);
-    const int64_t size = owned_[pointer];
+    const auto block = owned_.find(pointer);
+    const int64_t size = block->second;
     counts_.remove(size, use);
-    cached_ += size;
-    free_.emplace(size, Freed{pointer, ++releases_});
+    ++releases_;
+    if (size < huge) {
+      small_bytes_ += size;
+      small_.emplace(size, Freed{pointer, releases_});
+    } else {
+      owned_.erase(block);
+      pages_.put(pointer, size, releases_);
+    }
   }
 
   int64_t bytes_in_use() const override { return counts().in_use(); }
@@ -58,7 +62,7 @@ class CpuAllocator final : public Allocator {
   }
   void trim() override {
     const std::lock_guard lock(mutex_);
-    while (!free_.empty()) drop(free_.begin());
+    while (give_back_oldest(pages_.bytes(), FreePages::Among::all)) {}
     highest_ = computed();
   }
   int64_t free_bytes() const override { return memory().usable; }
@@ -70,81 +74,67 @@ class CpuAllocator final : public Allocator {
     uint64_t when;
   };
   using FreeBlocks = std::multimap<int64_t, Freed>;  // by size
-  static constexpr int64_t alignment = 64, huge = int64_t(2) << 20;
+  static constexpr int64_t alignment = 64, huge = FreePages::huge;
 
   static int64_t rounded(int64_t bytes) {
     // Feature maps of a few megabytes are many: in units of huge pages a training step held a sixth more than it used.
-    const int64_t unit = bytes >= 8 * huge ? huge : bytes >= huge ? 65536 : bytes >= 4096 ? 4096 : alignment;
+    const int64_t unit = bytes >= 8 * huge ? huge : bytes >= huge ? FreePages::unit : bytes >= 4096 ? 4096 : alignment;
     return std::max<int64_t>(alignment, (bytes + unit - 1) / unit * unit);
-  }
-  // Big blocks are mapped on their own, aligned to and backed by huge pages where the system has them.
-  static void* obtain(int64_t size) {
-    if (size < huge) return std::aligned_alloc(alignment, size_t(size));
-    void* const mapped = aligned_range(size, PROT_READ | PROT_WRITE);
-    if (mapped) madvise(mapped, size_t(size), MADV_HUGEPAGE);
-    return mapped;
-  }
-  static void* aligned_range(int64_t size, int protection) {
-    void* mapped = mmap(nullptr, size_t(size + huge), protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapped == MAP_FAILED) return nullptr;
-    char* const begin = static_cast<char*>(mapped);
-    char* const aligned = begin + (huge - reinterpret_cast<uintptr_t>(begin) % huge) % huge;
-    if (aligned > begin) munmap(begin, size_t(aligned - begin));
-    if (const int64_t tail = begin + huge - aligned; tail > 0) munmap(aligned + size, size_t(tail));
-    return aligned;
-  }
-  // A mapped block in another size, both large; null, and the block is gone, where the system refuses.
-  static void* resized(void* block, int64_t from, int64_t to) {
-    if (to <= from) {
-      if (to < from) munmap(static_cast<char*>(block) + to, size_t(from - to));
-      return block;
-    }
-    void* const place = aligned_range(to, PROT_NONE);  // or huge pages would be split
-    if (place && mremap(block, size_t(from), size_t(to), MREMAP_MAYMOVE | MREMAP_FIXED, place) != MAP_FAILED) return place;
-    if (place) munmap(place, size_t(to));
-    munmap(block, size_t(from));
-    return nullptr;
   }
   [[noreturn]] void fail_out_of_memory(int64_t size) const {
     throw OutOfMemory("out of memory: " + human_bytes(double(size)) + " asked for, " + human_bytes(double(counts_.in_use())) +
                       " in use; use a smaller picture, tile, batch or network");
   }
-  void* take_cached(int64_t size) {
-    const auto found = free_.lower_bound(size);
-    if (found == free_.end() || found->first > size + size / 8) return nullptr;
-    void* pointer = found->second.pointer;
-    cached_ -= found->first;
-    free_.erase(found);
-    return pointer;
+
+  void* small_block(int64_t size, MemoryUse use) {
+    if (const auto found = small_.lower_bound(size); found != small_.end() && found->first <= size + size / 8)
+      return forgotten(found);
+    make_room(size, use, size, FreePages::Among::all);
+    void* const block = std::aligned_alloc(alignment, size_t(size));
+    if (block) owned_[block] = size;
+    return block;
   }
+  void* large_block(int64_t size, MemoryUse use) {
+    void* block = pages_.take(size);
+    if (!block && pages_.longest() >= size / 8) {
+      make_room(size, use, size - pages_.longest(), FreePages::Among::all_but_longest);
+      block = pages_.take_grown(size);
+    }
+    if (!block) {
+      make_room(size, use, size, FreePages::Among::all);
+      block = pages_.take_new(size);
+    }
+    if (block) owned_[block] = size;
+    return block;
+  }
+
   int64_t computed() const { return counts_.in_use() - counts_.in_use(MemoryUse::kept); }
-  // Gives blocks back until there is room for one of `size`, which may be made of one of them: else null.
-  void* make_room(int64_t size, MemoryUse use) {
+  // Gives back until there is room for `fresh` bytes more, of a block of `size`.
+  void make_room(int64_t size, MemoryUse use, int64_t fresh, FreePages::Among among) {
     const bool kept = use == MemoryUse::kept;
     const int64_t limit =
         counts_.in_use(MemoryUse::kept) + (kept ? size : 0) + most_held(std::max(highest_, computed() + (kept ? 0 : size)));
-    void* made = nullptr;
-    while (!free_.empty() && counts_.in_use() + cached_ + size > limit) {
-      const auto oldest = std::ranges::min_element(free_, {}, [](const auto& block) { return block.second.when; });
-      if (made || size < huge || oldest->first < huge) {
-        drop(oldest);
-      } else {
-        const int64_t from = oldest->first;
-        made = resized(forgotten(oldest), from, size);
-      }
-    }
-    return made;
+    const auto excess = [&] { return counts_.in_use() + small_bytes_ + pages_.bytes() + fresh - limit; };
+    while (excess() > 0 && give_back_oldest(excess(), among)) {}
   }
-  void drop(FreeBlocks::iterator block) {
-    const int64_t size = block->first;
-    void* const pointer = forgotten(block);
-    size < huge ? std::free(pointer) : void(munmap(pointer, size_t(size)));
+  // False: nothing is left that could be given back.
+  bool give_back_oldest(int64_t most, FreePages::Among among) {
+    const auto small = std::ranges::min_element(small_, {}, [](const auto& block) { return block.second.when; });
+    const std::optional<uint64_t> large = pages_.oldest(among);
+    if (large && (small == small_.end() || *large < small->second.when)) {
+      pages_.give_back_oldest(most, among);
+      return true;
+    }
+    if (small == small_.end()) return false;
+    void* const pointer = forgotten(small);
+    owned_.erase(pointer);
+    std::free(pointer);
+    return true;
   }
   void* forgotten(FreeBlocks::iterator block) {
     void* const pointer = block->second.pointer;
-    cached_ -= block->first;
-    owned_.erase(pointer);
-    free_.erase(block);
+    small_bytes_ -= block->first;
+    small_.erase(block);
     return pointer;
   }
   MemoryCounts counts() const {
@@ -153,10 +143,11 @@ class CpuAllocator final : public Allocator {
   }
 
   mutable std::mutex mutex_;
-  std::map<void*, int64_t> owned_;  // every block we hold, with its size
-  FreeBlocks free_;
+  std::unordered_map<void*, int64_t> owned_;  // the sizes of blocks in use, and of small free ones
+  FreeBlocks small_;                          // free ones
+  FreePages pages_;
   MemoryCounts counts_;
-  int64_t cached_ = 0, highest_ = 0;  // highest: of what is computed
+  int64_t small_bytes_ = 0, highest_ = 0;  // highest: of what is computed
   uint64_t releases_ = 0;
 };
 

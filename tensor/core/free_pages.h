@@ -1,0 +1,54 @@
+// Mapped memory that nobody uses at the moment, for the CPU's pool of large blocks.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+namespace relume {
+
+// Ranges of mapped pages; neighbours are one range. A block is cut out of the smallest range that holds it, so pages that were
+// written once serve blocks of any sizes: fresh ones must be cleared, which can take longer than to compute on them. Mappings
+// are aligned to huge pages, backed by them where the system has them, and given back by whole ones, or the system would keep
+// them. Blocks begin and end at multiples of `unit`. Not for several threads at once.
+class FreePages {
+ public:
+  static constexpr int64_t huge = int64_t(2) << 20, unit = int64_t(64) << 10;
+
+  int64_t bytes() const { return bytes_; }
+  int64_t longest() const { return by_size_.empty() ? 0 : by_size_.rbegin()->first; }
+
+  // A block of a range; null where none is as long.
+  void* take(int64_t size);
+  // A block that the longest range is a part of, with new pages beside it; null where others lie there.
+  void* take_grown(int64_t size);
+  // A block of new pages; null where the system gives none.
+  void* take_new(int64_t size);
+  void put(void* block, int64_t size, uint64_t when);
+
+  enum class Among { all, all_but_longest };
+  // When that was freed which was freed longest ago and can be given back: all but what lies in huge pages that others use,
+  // too.
+  std::optional<uint64_t> oldest(Among among) const;
+  // Gives `most` bytes of that, rounded to huge pages, or all of it, back to the system.
+  void give_back_oldest(int64_t most, Among among);
+
+ private:
+  struct Range {
+    int64_t size;
+    uint64_t when;
+  };
+  using Ranges = std::map<char*, Range>;
+
+  Ranges::const_iterator oldest_range(Among among) const;
+  void insert(char* begin, const Range& range);
+  void erase(Ranges::const_iterator range);
+
+  Ranges ranges_;
+  std::set<std::pair<int64_t, char*>> by_size_;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace relume
