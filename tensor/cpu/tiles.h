@@ -178,7 +178,19 @@ template <int rows, int vectors, class Init, class Finish> inline void tile(ptrd
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) sum[r][v] = init(i + r, j + v * lanes);
   const float* left = a.data + i * a.row_step;
+  // The tile below is fetched meanwhile, each row's next line in turn: rows that lie in the second or third level reach their
+  // next lines all at once, and would be waited for. Behind the last row nothing needs to be there.
+  constexpr ptrdiff_t line = 16;  // floats
+  const float* below = left + rows * a.row_step;
+  int row_below = 0;
   for (ptrdiff_t k = 0; k < depth; ++k, left += a.depth_step, b += b_step) {
+    if constexpr (rows == tile_rows) {
+      if (k % (line / rows) == 0) {
+        __builtin_prefetch(below);
+        below += a.row_step;
+        if (++row_below == rows) row_below = 0, below += line - rows * a.row_step;
+      }
+    }
     Vec x[vectors];
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) x[v] = held(load(b + v * lanes));
