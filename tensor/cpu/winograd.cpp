@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <memory>
 #include <vector>
 
 namespace relume::cpu::winograd {
@@ -118,25 +119,29 @@ void transform_block(const Transformed& out, const Taps& taps, const Tiles& tile
     transform_tile(out, tile - begin, source_pixels(taps, tiles.place(tile), zeros), taps.c);
 }
 
-// G g G^T of a block of output channels, [places] matrices of panels, made of packed weights where they are needed: those
-// of a whole network would take four times its weights' memory, and reading them from there longer than making them anew. A
-// cache line lies between the places, as with Transformed.
+// G g G^T of output channels, [places] matrices of panels, made of packed weights. A cache line lies between the places, as
+// with Transformed.
 class Filters {
  public:
   Filters(int64_t depth, int64_t columns)
-      : depth_(depth), place_step_(depth * round_up(columns, panel_width) + 16), data_(places * place_step_) {}
+      : depth_(depth), place_step_(size_of_place(depth, columns)), data_(places * place_step_) {}
+  static int64_t bytes(int64_t depth, int64_t columns) {
+    return places * size_of_place(depth, columns) * int64_t(sizeof(float));
+  }
 
-  // Of a block of weights with depth (taps, depth).
-  void make(const PackedMatrix& weight) {
+  // Of a block of weights with depth (taps, depth), whose first column is `first` here, a multiple of panel_width.
+  void make(const PackedMatrix& weight, int64_t first) {
     const int64_t panel_size = weight.depth * panel_width;
     for (int64_t panel = 0; panel * panel_width < weight.columns; ++panel)
       for (int64_t k = 0; k < depth_; ++k) {
         const float* const from = weight.data + panel * panel_size + k * panel_width;
-        float* const to = data_.data() + (panel * depth_ + k) * panel_width;
+        float* const to = data_.data() + first * depth_ + (panel * depth_ + k) * panel_width;
         transform(to, from), transform(to + lanes, from + lanes);
       }
   }
-  RightFactor at(int64_t place) const { return {data_.data() + place * place_step_, panel_width, depth_ * panel_width}; }
+  RightFactor at(int64_t place, int64_t first) const {
+    return {data_.data() + place * place_step_ + first * depth_, panel_width, depth_ * panel_width};
+  }
 
  private:
   void transform(float* to, const float* from) const {
@@ -157,6 +162,7 @@ class Filters {
       for (int j = 0; j < 6; ++j) store(to + (i * 6 + j) * place_step_, u[j]);
     }
   }
+  static int64_t size_of_place(int64_t depth, int64_t columns) { return depth * round_up(columns, panel_width) + 16; }
   int64_t depth_, place_step_;
   Floats data_;
 };
@@ -234,7 +240,24 @@ void finish_tile_halved(const Map& dx, const Transformed& products, int64_t tile
   }
 }
 
-// Tiles of a block: few, whose transformed pixels stay near; where weights are packed each time, as many as share that well,
+constexpr int64_t channels_together = 32;
+
+// The filters of all output channels, for many blocks of tiles; null where they are large: those of a whole network would take
+// four times its weights' memory, and to read them from there takes longer than to make them anew for each block.
+std::unique_ptr<const Filters> filters_of_all(const WeightBlocks& weight, int64_t depth, int64_t blocks) {
+  constexpr int64_t most_bytes = int64_t(12) << 20;
+  const int64_t columns = weight.columns(), tasks = (columns + channels_together - 1) / channels_together;
+  if (blocks < 2 * omp_get_max_threads() || Filters::bytes(depth, columns) > most_bytes) return nullptr;
+  auto filters = std::make_unique<Filters>(depth, columns);
+  parallel_for(tasks, 1, [&](int64_t task, int64_t) {
+    const int64_t first = task * channels_together;
+    const Floats packed(weight.scratch_size(channels_together));
+    filters->make(weight.block(first, std::min(channels_together, columns - first), packed.data()), first);
+  });
+  return filters;
+}
+
+// Tiles of a block: few, whose transformed pixels stay near; where filters are made each time, as many as share that well,
 // and as many blocks as threads where there are tiles enough. Results do not depend on it.
 int64_t tiles_together(const WeightBlocks& weight, int64_t tiles, int64_t channels) {
   constexpr int64_t least = 48, most = 128, most_bytes = int64_t(12) << 20;
@@ -248,10 +271,12 @@ int64_t tiles_together(const WeightBlocks& weight, int64_t tiles, int64_t channe
 // Transforms, multiplies and calls finish(products, tile within the block, place, channels) for every tile and each block of
 // output channels. Threads share the tiles, and where those are few the channels.
 template <class Finish> void run(const Taps& taps, const WeightBlocks& weight, Finish&& finish) {
-  constexpr int64_t channels_together = 32;
   const int64_t columns = weight.columns();
   const Tiles tiles(taps.n, taps.rows, taps.columns);
-  const int64_t block = tiles_together(weight, tiles.count, taps.c), blocks = (tiles.count + block - 1) / block;
+  constexpr int64_t tiles_for_all = 96;
+  const auto of_all = filters_of_all(weight, taps.c, tiles.count / tiles_for_all);
+  const int64_t block = of_all ? tiles_for_all : tiles_together(weight, tiles.count, taps.c);
+  const int64_t blocks = (tiles.count + block - 1) / block;
   const int64_t parts = std::max<int64_t>(1, omp_get_max_threads() / blocks);
   const int64_t part_columns = round_up((columns + parts - 1) / parts, channels_together);
   const std::vector<float> zeros(static_cast<size_t>(taps.c));
@@ -260,15 +285,16 @@ template <class Finish> void run(const Taps& taps, const WeightBlocks& weight, F
     const int64_t from = task % parts * part_columns, to = std::min(columns, from + part_columns);
     if (from >= to) return;
     const Transformed pixels(end - begin, taps.c), products(end - begin, std::min(columns, channels_together));
-    const Floats packed(weight.scratch_size(channels_together));
-    Filters filters(taps.c, std::min(columns, channels_together));
+    const Floats packed(of_all ? 0 : weight.scratch_size(channels_together));
+    Filters own(taps.c, of_all ? 0 : std::min(columns, channels_together));
     transform_block(pixels, taps, tiles, begin, end, zeros.data());
     for (int64_t first = from; first < to; first += channels_together) {
       const Channels channels{first, std::min(to, first + channels_together)};
       const int64_t count = channels.end - first;
-      filters.make(weight.block(first, count, packed.data()));
+      if (!of_all) own.make(weight.block(first, count, packed.data()), 0);
       for (int64_t place = 0; place < places; ++place)
-        multiply(products.at(place, 0), products.pitch, end - begin, count, taps.c, pixels.rows(place), filters.at(place));
+        multiply(products.at(place, 0), products.pitch, end - begin, count, taps.c, pixels.rows(place),
+                 of_all ? of_all->at(place, first) : own.at(place, 0));
       for (int64_t tile = begin; tile < end; ++tile) finish(products, tile - begin, tiles.place(tile), channels);
     }
   });
