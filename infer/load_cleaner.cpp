@@ -11,7 +11,7 @@ namespace {
 
 constexpr int published_unshuffle = 8;
 
-// What the names and shapes of an RRDBNet show; load_strict() says what does not fit.
+// What the names and shapes of an RRDBNet show; load_lazily() says what does not fit.
 RRDBNetConfig rrdbnet_config(const TensorSource& source) {
   RRDBNetConfig c;
   const auto channels = [&](const char* name, int otherwise) {
@@ -26,10 +26,11 @@ RRDBNetConfig rrdbnet_config(const TensorSource& source) {
   return c;
 }
 
-template <class Network, class Config> LoadedCleaner loaded_cleaner(const TensorSource& source, const std::string& name,
-                                                                    const Config& config, Device device, DType compute) {
+template <class Network, class Config> LoadedCleaner loaded_cleaner(const std::shared_ptr<const TensorSource>& source,
+                                                                    const std::string& name, const Config& config,
+                                                                    Device device, DType compute) {
   auto network = std::make_unique<Network>(config, device);
-  load_strict(*network, source);
+  load_lazily(*network, source);
   LoadedCleaner loaded{.network = nullptr, .cleaner = cleaner_of(*network, compute), .name = name};
   loaded.network = std::move(network);
   return loaded;
@@ -44,8 +45,8 @@ LoadedCleaner load_cleaner(const Checkpoint& c, const std::optional<SwinIRConfig
     RELUME_CHECK(!config, tensors.where(), ": holds ", found.name,
                  ", whose configuration its tensors show; --config is for a SwinIR");
     if (found.kind == NetworkKind::rrdbnet)
-      return loaded_cleaner<RRDBNet>(tensors, found.name, rrdbnet_config(tensors), device, compute);
-    return loaded_cleaner<SCUNet>(tensors, found.name, SCUNetConfig(), device, compute);
+      return loaded_cleaner<RRDBNet>(c.tensors, found.name, rrdbnet_config(tensors), device, compute);
+    return loaded_cleaner<SCUNet>(c.tensors, found.name, SCUNetConfig(), device, compute);
   }
   RELUME_CHECK(found.kind == NetworkKind::swinir || found.kind == NetworkKind::unknown, tensors.where(), ": holds ", found.name,
                ", and a network of stage one is needed here: SwinIR, BSRNet or SCUNet");

@@ -63,7 +63,7 @@ std::unique_ptr<SwinIR> load_swinir(const Checkpoint& c, const std::optional<Swi
     std::cerr << where << ": a SwinIR, its configuration inferred from the tensors; assumed: " << join(inferred->assumed, ", ")
               << " (--config sets them)" << std::endl;
   auto network = std::make_unique<SwinIR>(*chosen, device);
-  load_strict(*network, *c.tensors);
+  load_lazily(*network, c.tensors);
   return network;
 }
 

@@ -6,16 +6,16 @@
 namespace relume {
 
 struct RefineCost {
-  double bytes_per_pixel = 0, fixed_bytes = 0;           // of the denoiser, by the pixels of the picture that it has at once
+  double bytes_per_pixel = 0, fixed_bytes = 0;  // of the denoiser, by the pixels of the picture that it has at once
   double autoencoder_bytes_per_pixel = 0, autoencoder_fixed_bytes = 0;  // by those of the picture
 
   double denoiser_bytes(double pixels) const { return fixed_bytes + bytes_per_pixel * pixels; }
   double autoencoder_bytes(double pixels) const { return autoencoder_fixed_bytes + autoencoder_bytes_per_pixel * pixels; }
 };
 
-// Runs U-Net and control network of the same structure with few channels on two small maps, fits a line through the peaks of
-// their tensors, and scales it to the channels of the configuration, by which every map grows. The autoencoder goes through
-// its layers in strips (models/autoencoder_strips.h): it holds two maps of the picture's size and a strip.
+// Runs U-Net and control network of the same structure with few channels on a small map, and scales the peak of their tensors
+// to the channels of the configuration and to its texts, by which every map grows as it does with the picture. The autoencoder
+// goes through its layers in strips (models/autoencoder_strips.h): it holds two maps of the picture's size and a strip.
 RefineCost measure_refine_cost(const StageTwoConfig& config, Device device, DType compute);
 
 }  // namespace relume
