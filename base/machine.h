@@ -31,7 +31,7 @@ struct Memory {
   int64_t limit = 0;                 // what the control groups and ulimit allow this process; 0: no limit below the total
   int64_t usable = 0;                // what this process can still take: the least of what is available and what limits leave
   int64_t huge_page = 0;             // bytes
-  std::string huge_pages;            // of programs that ask (we do): "always", "madvise", "never"; empty: unknown
+  std::string huge_pages;            // "always", "madvise" (who asks: we do not, docs/performance.md), "never"; empty: unknown
 };
 
 struct GraphicsCard {

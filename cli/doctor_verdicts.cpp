@@ -75,9 +75,6 @@ void add_build_verdicts(const Examination& e, std::vector<Verdict>& all) {
 }
 
 void add_system_verdicts(const Examination& e, std::vector<Verdict>& all) {
-  if (e.memory.huge_pages == "never")
-    all.push_back({note, "huge pages are off: large maps cost a page fault every 4 kB",
-                   "as root: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"});
   if (e.load > 0.5 * e.processors.threads)
     all.push_back(
         {note,

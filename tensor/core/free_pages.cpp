@@ -24,7 +24,6 @@ bool map_at(char* place, int64_t size) {
   void* const mapped = map_pages(place, size, MAP_FIXED_NOREPLACE);
   if (!mapped) return false;
   if (mapped != place) return munmap(mapped, size_t(size)), false;  // a kernel that does not know the flag
-  madvise(mapped, size_t(size), MADV_HUGEPAGE);
   return true;
 }
 
@@ -72,7 +71,6 @@ void* FreePages::take_new(int64_t size) {
   char *const outer = static_cast<char*>(mapped), *const end = begin + wanted;
   if (begin > outer) munmap(outer, size_t(begin - outer));
   if (const int64_t tail = outer + wanted + huge - end; tail > 0) munmap(end, size_t(tail));
-  madvise(begin, size_t(wanted), MADV_HUGEPAGE);
   if (wanted > size) put(begin + size, wanted - size, 0);
   return begin;
 }

@@ -11,8 +11,9 @@ namespace relume {
 
 // Ranges of mapped pages; neighbours are one range. A block is cut out of the smallest range that holds it, so pages that were
 // written once serve blocks of any sizes: fresh ones must be cleared, which can take longer than to compute on them. Mappings
-// are aligned to huge pages, backed by them where the system has them, and given back by whole ones, or the system would keep
-// them. Blocks begin and end at multiples of `unit`. Not for several threads at once.
+// are aligned to huge pages, for systems that give those to everybody, and given back by whole ones, or such a system would
+// keep them; they are not asked for (docs/performance.md: nothing computes faster with them, and a virtual machine may take ten
+// times as long to make one). Blocks begin and end at multiples of `unit`. Not for several threads at once.
 class FreePages {
  public:
   static constexpr int64_t huge = int64_t(2) << 20, unit = int64_t(64) << 10;

@@ -72,13 +72,11 @@ TEST(Doctor, LittleMemory) {
 TEST(Doctor, WhatElseCouldBeBetter) {
   Examination e = sound();
   e.build.type = "Debug", e.build.sanitizers = "address";
-  e.memory.huge_pages = "never";
   e.load = 7;
   e.speed->matmul = 100;
   const std::string text = findings(e);
   EXPECT_HAS(text, "built as Debug; configure with -DCMAKE_BUILD_TYPE=Release");
   EXPECT_HAS(text, "built with sanitizers (address)");
-  EXPECT_HAS(text, "huge pages are off");
   EXPECT_HAS(text, "(load 7.0)");
   EXPECT_HAS(text, "matrix products reach 25 % of the peak");
 }
