@@ -23,6 +23,13 @@ def process_bytes(field):
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field + ":"))
 
 
+def now_at(device):
+    """The time at which the device has done what it was given."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def reset_peak(device):
     if device != "cpu":
         return torch.cuda.reset_peak_memory_stats()
@@ -86,21 +93,15 @@ class Contender:
                     if type(module).__name__ == "SwinTransformerBlock":
                         module.compile()
 
-    def now(self):
-        """The time at which the device has done what it was given."""
-        if self.device != "cpu":
-            torch.cuda.synchronize()
-        return time.perf_counter()
-
     def run(self):
         """One forward or one training step. The value is the sum of squares of the output about its mean, or the loss:
         compare_torch.py refuses to compare sides whose values differ."""
-        start = self.now()
+        start = now_at(self.device)
         if self.mode == "forward":
             with torch.no_grad():  # the picture comes from the CPU, and the result goes there
                 lq = self.lq.to(self.device, dtype=next(self.network.parameters()).dtype)
                 pred = self.forward(lq).float().cpu()
-            seconds = self.now() - start
+            seconds = now_at(self.device) - start
             return {"seconds": seconds, "value": (pred - pred.mean()).square().sum(dtype=torch.float64).item()}
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.split(":")[0], HALVES.get(self.precision), enabled=self.precision in HALVES):
@@ -108,7 +109,7 @@ class Contender:
         loss = torch.nn.functional.mse_loss(pred.float(), self.gt, reduction="sum")
         loss.backward()
         self.optimizer.step()
-        return {"seconds": self.now() - start, "value": loss.item()}
+        return {"seconds": now_at(self.device) - start, "value": loss.item()}
 
     def optimizer_bytes(self):
         states = self.optimizer.state.values() if self.optimizer else []

@@ -7,14 +7,13 @@ gives one JSON object a line: the facts once the networks stand, `run` -> {"seco
 import argparse
 import json
 import sys
-import time
 
 import diffusers
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from torch_stage1 import HALVES, peak_bytes, process_bytes, reset_peak
+from torch_stage1 import HALVES, now_at, peak_bytes, process_bytes, reset_peak
 
 CHANNELS = (320, 640, 1280, 1280)
 SHARED = dict(in_channels=4, block_out_channels=CHANNELS, layers_per_block=2, cross_attention_dim=1024,
@@ -149,17 +148,11 @@ class Contender:
                 latents = maps("x")
                 self.work = lambda: vae.decode(latents).sample
 
-    def now(self):
-        """The time at which the device has done what it was given."""
-        if self.device != "cpu":
-            torch.cuda.synchronize()
-        return time.perf_counter()
-
     def run(self):
-        start = self.now()
+        start = now_at(self.device)
         with torch.no_grad():
             result = self.work()
-        seconds = self.now() - start
+        seconds = now_at(self.device) - start
         result = result.float()
         return {"seconds": seconds, "value": (result - result.mean()).square().sum(dtype=torch.float64).item()}
 

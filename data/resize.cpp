@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/rounding.h"
 #include "data/picture_batch.h"
 #include "tensor/kernels/picture.h"
 #include "tensor/kernels/resample.h"
@@ -296,7 +297,7 @@ Tensor pad_to_multiple(const Tensor& pictures, int64_t multiple) {
   const Tensor x = as_batch(pictures, "pad_to_multiple");
   RELUME_CHECK(multiple >= 1 && multiple <= std::numeric_limits<int32_t>::max(), "pad_to_multiple: multiples of ", multiple,
                "; expected 1 or more");
-  const auto side = [&](int axis) { return (x.shape(axis) + multiple - 1) / multiple * multiple; };
+  const auto side = [&](int axis) { return round_up(x.shape(axis), multiple); };
   check_sides("pad_to_multiple", pictures, side(1), side(2));
   const Tensor y = Tensor::empty({x.shape(0), side(1), side(2), x.shape(3)}, DType::f32, x.device());
   kernels::pad_forward.on(x.device())(y, x, 0, 0, kernels::Border::zero);

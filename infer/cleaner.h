@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/rounding.h"
 #include "infer/tiling.h"
 #include "models/rrdbnet.h"
 #include "models/scunet.h"
@@ -37,7 +38,7 @@ struct CleanOptions {
 
 // What a side of a picture is padded to when it is taken whole.
 inline int64_t padded_side(const Cleaner& cleaner, int64_t side) {
-  return std::max(cleaner.only_side, (side + cleaner.multiple - 1) / cleaner.multiple * cleaner.multiple);
+  return std::max(cleaner.only_side, round_up(side, cleaner.multiple));
 }
 
 // Whether tiles of this side are used on a picture: where a side is below it, the picture is taken whole.

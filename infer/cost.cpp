@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/machine.h"
+#include "base/rounding.h"
 #include "data/convert.h"
 #include "data/png.h"
 
@@ -51,7 +52,7 @@ Sample sample(const Cleaner& cleaner, int64_t side) {
 
 NetworkCost measure_cost(const Cleaner& cleaner, int64_t side) {
   const NoGrad no_grad;
-  const int64_t step = (side + cleaner.multiple - 1) / cleaner.multiple * cleaner.multiple;
+  const int64_t step = round_up(side, cleaner.multiple);
   const int64_t small = cleaner.only_side > 0 ? cleaner.only_side : step, large = cleaner.only_side > 0 ? small : 2 * step;
   // Before what is measured: weights that are used again are packed, and kept so; a GPU captures what it repeats.
   for (int run = 0; run < (cleaner.device == Device{} ? 1 : 2); ++run) sample(cleaner, small);

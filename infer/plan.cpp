@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/rounding.h"
 #include "base/text.h"
 
 namespace relume {
@@ -14,8 +15,6 @@ namespace {
 constexpr int64_t max_side = std::numeric_limits<int32_t>::max();
 constexpr int64_t refine_multiple = 64;          // of pictures and tiles that stage two denoises (spec 5.3)
 constexpr int64_t smallest_denoiser_tile = 512;  // what its networks were trained on
-
-int64_t rounded_up(int64_t side, int64_t multiple) { return (side + multiple - 1) / multiple * multiple; }
 
 int64_t tiles_along(int64_t length, int64_t tile, int64_t stride) { return 1 + (length - tile + stride - 1) / stride; }
 
@@ -72,7 +71,7 @@ double estimated_bytes(const PicturePlan& p, const Cleaner& cleaner, const Netwo
 double estimated_refine_bytes(const PicturePlan& p, const Cleaner& cleaner, const NetworkCost& cost, const RefineCost& refine) {
   constexpr double colour = 3 * sizeof(float);
   const auto [height, width] = cleaned_sides(p, cleaner);
-  const double pixels = double(rounded_up(height, refine_multiple)) * double(rounded_up(width, refine_multiple));
+  const double pixels = double(round_up(height, refine_multiple)) * double(round_up(width, refine_multiple));
   const double denoised = p.denoiser.size > 0 ? double(p.denoiser.size) * double(p.denoiser.size) : pixels;
   const double denoiser = refine.denoiser_bytes(denoised), autoencoder = refine.autoencoder_bytes(pixels);
   const double pictures = double(p.picture.bytes()) + 4 * colour * pixels;  // cleaned, padded, decoded, and its colours
@@ -151,7 +150,7 @@ void set_denoiser(PicturePlan& p, const Cleaner& cleaner, const NetworkCost* cos
 }
 
 // Of our own choice a tile overlaps its neighbours by a quarter.
-DenoiserTiles chosen_tiles(int64_t size) { return {size, rounded_up(size * 3 / 4, refine_multiple / 8)}; }
+DenoiserTiles chosen_tiles(int64_t size) { return {size, round_up(size * 3 / 4, refine_multiple / 8)}; }
 
 void plan_denoiser(PicturePlan& p, const Cleaner& cleaner, const PlanOptions& o, const NetworkCost* cost,
                    const RefineCost* refine) {
@@ -208,7 +207,7 @@ void check_plan_options(const Cleaner& cleaner, const PlanOptions& o) {
 
 int64_t default_overlap(TileMode mode, int64_t tile, int64_t multiple) {
   if (mode == TileMode::fixed) return tile / 2;
-  return std::min(tile / 2, std::max(2 * multiple, rounded_up(tile / 8, multiple)));
+  return std::min(tile / 2, std::max(2 * multiple, round_up(tile / 8, multiple)));
 }
 
 PicturePlan plan_picture(const PictureHeader& picture, const Cleaner& cleaner, const PlanOptions& o, const NetworkCost* cost,

@@ -6,6 +6,7 @@
 
 #include "autograd/elementwise.h"
 #include "autograd/resample.h"
+#include "base/rounding.h"
 #include "data/resize.h"
 #include "infer/tiling.h"
 #include "layers/finite.h"
@@ -60,9 +61,7 @@ Tensor StageTwo::condition(const Tensor& cleaned) const {
 
 Shape StageTwo::start_shape(const Tensor& condition) const {
   if (in_tiles()) return condition.shape();
-  const auto whole = [&](int axis) {
-    return (condition.shape(axis) + latent_multiple - 1) / latent_multiple * latent_multiple;
-  };
+  const auto whole = [&](int axis) { return round_up(condition.shape(axis), latent_multiple); };
   return condition.shape().with(1, whole(1)).with(2, whole(2));
 }
 

@@ -5,6 +5,7 @@
 
 #include "autograd/resample.h"
 #include "base/interrupt.h"
+#include "base/rounding.h"
 
 namespace relume {
 namespace {
@@ -12,13 +13,11 @@ namespace {
 constexpr int64_t encoder_border = 32, decoder_border = 11;  // pixels, latents
 constexpr int64_t tile_multiples[] = {32, 16, 8, 4, 2};
 
-int64_t rounded_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-
 // The side that covers `length` with as many tiles, as even as possible.
 int64_t even_tile(int64_t length, int64_t count, int64_t tile) {
   const int64_t even = (length + count - 1) / count;
   for (const int64_t multiple : tile_multiples)
-    if (rounded_up(even, multiple) <= tile) return rounded_up(even, multiple);
+    if (round_up(even, multiple) <= tile) return round_up(even, multiple);
   return even;
 }
 

@@ -41,11 +41,7 @@ std::vector<KeysAndValues> UNet::keys_and_values(const Tensor& context) const {
   return relume::keys_and_values(stages(), cast(context, compute_));
 }
 
-int64_t UNet::cross_attentions() const {
-  int64_t count = 0;
-  for (const UNetStage* stage : stages()) count += stage->cross_attentions();
-  return count;
-}
+int64_t UNet::cross_attentions() const { return relume::cross_attentions(stages()); }
 
 Tensor UNet::operator()(const Tensor& x, const Tensor& t, std::span<const KeysAndValues> text,
                         const UNetControl& control) const {

@@ -133,6 +133,12 @@ int64_t UNetStage::cross_attentions() const {
   return 0;
 }
 
+int64_t cross_attentions(std::span<const UNetStage* const> stages) {
+  int64_t count = 0;
+  for (const UNetStage* stage : stages) count += stage->cross_attentions();
+  return count;
+}
+
 Tensor UNetPass::operator()(const UNetStage& stage, const Tensor& x, const Tensor& skip) {
   const auto own = text_.first(size_t(stage.cross_attentions()));
   text_ = text_.subspan(own.size());
@@ -164,15 +170,14 @@ std::vector<KeysAndValues> keys_and_values(std::span<const UNetStage* const> sta
 void check_unet_inputs(const char* who, const UNetConfig& config, int64_t channels, std::span<const UNetStage* const> stages,
                        const Tensor& x, const Tensor& t, std::span<const KeysAndValues> text) {
   const int multiple = config.size_multiple();
-  int64_t cross_attentions = 0;
-  for (const UNetStage* stage : stages) cross_attentions += stage->cross_attentions();
+  const int64_t attentions = cross_attentions(stages);
   RELUME_CHECK(x.rank() == 4 && x.shape(3) == channels, who, ": latents ", x, " given, expected [N, H, W, ", channels, "]");
   RELUME_CHECK(x.shape(1) % multiple == 0 && x.shape(2) % multiple == 0, who, ": latents ", x.shape(), " are no multiple of ",
                multiple, "; pad them");
   RELUME_CHECK(t.shape() == Shape{x.shape(0)} || t.shape() == Shape({x.shape(0), config.model_channels}), who, ": times ", t,
                " given, expected one for each of ", x.shape(0), " samples, or their embedding");
-  RELUME_CHECK(int64_t(text.size()) == cross_attentions, who, ": keys and values of ", text.size(),
-               " cross attentions given, expected ", cross_attentions, "; ask this network for them");
+  RELUME_CHECK(int64_t(text.size()) == attentions, who, ": keys and values of ", text.size(),
+               " cross attentions given, expected ", attentions, "; ask this network for them");
   for (const KeysAndValues& pair : text)
     RELUME_CHECK(pair.keys.shape(0) == x.shape(0), who, ": a text for ", pair.keys.shape(0), " samples given, expected ",
                  x.shape(0));

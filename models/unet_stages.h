@@ -90,6 +90,8 @@ class UNetPass {
   bool checkpointing_;
 };
 
+int64_t cross_attentions(std::span<const UNetStage* const> stages);
+
 // Of the text's states [N, S, context_dim], for every cross attention of the stages in their order.
 std::vector<KeysAndValues> keys_and_values(std::span<const UNetStage* const> stages, const Tensor& context);
 

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/rounding.h"
+
 namespace relume {
 namespace {
 
 constexpr int64_t huge = FreePages::huge;
-
-int64_t rounded_up(int64_t bytes) { return (bytes + huge - 1) / huge * huge; }
 
 bool at_huge_page(const char* place) { return reinterpret_cast<uintptr_t>(place) % huge == 0; }
 
@@ -51,7 +51,7 @@ void* FreePages::take_grown(int64_t size) {
   char* const begin = by_size_.rbegin()->second;
   const auto at = ranges_.find(begin);
   const Range range = at->second;
-  const int64_t added = rounded_up(size - range.size);
+  const int64_t added = round_up(size - range.size, huge);
   char *const end = begin + range.size, *const before = begin - added;
   if (at_huge_page(end) && map_at(end, added)) {
     put(end, added, range.when);
@@ -64,7 +64,7 @@ void* FreePages::take_grown(int64_t size) {
 }
 
 void* FreePages::take_new(int64_t size) {
-  const int64_t wanted = rounded_up(size);
+  const int64_t wanted = round_up(size, huge);
   void* const mapped = map_pages(nullptr, wanted + huge, 0);
   if (!mapped) return nullptr;
   const auto [begin, bytes] = whole_pages(static_cast<char*>(mapped), wanted + huge);
@@ -104,7 +104,7 @@ void FreePages::give_back_oldest(int64_t most, Among among) {
   char* const begin = found->first;
   const Range range = found->second;
   auto [first, bytes] = whole_pages(begin, range.size);
-  const int64_t given = std::min(bytes, rounded_up(most));
+  const int64_t given = std::min(bytes, round_up(most, huge));
   first += bytes - given;  // the last ones: what is taken next begins with the first
   erase(found);
   munmap(first, size_t(given));

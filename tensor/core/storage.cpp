@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "base/rounding.h"
 #include "base/text.h"
 #include "tensor/core/free_pages.h"
 
@@ -79,7 +80,7 @@ class CpuAllocator final : public Allocator {
   static int64_t rounded(int64_t bytes) {
     // Feature maps of a few megabytes are many: in units of huge pages a training step held a sixth more than it used.
     const int64_t unit = bytes >= 8 * huge ? huge : bytes >= huge ? FreePages::unit : bytes >= 4096 ? 4096 : alignment;
-    return std::max<int64_t>(alignment, (bytes + unit - 1) / unit * unit);
+    return std::max<int64_t>(alignment, round_up(bytes, unit));
   }
   [[noreturn]] void fail_out_of_memory(int64_t size) const {
     throw OutOfMemory("out of memory: " + human_bytes(double(size)) + " asked for, " + human_bytes(double(counts_.in_use())) +

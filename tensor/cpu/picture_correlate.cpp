@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "base/rounding.h"
 #include "tensor/cpu/families.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/kernels/picture.h"
@@ -24,8 +25,6 @@ int64_t reflect_101(int64_t i, int64_t n) {
   i = ((i % period) + period) % period;
   return i < n ? i : period - i;
 }
-
-int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 // At least `length` floats in an odd number of cache lines: elements below each other then lie in different sets of a cache.
 int64_t row_pitch(int64_t length) {

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/rounding.h"
+
 namespace relume::cpu {
 
 #ifdef __AVX512F__
@@ -31,8 +33,6 @@ class FlushSubnormals {
  private:
   unsigned before_;
 };
-
-constexpr ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 template <class V = Vec> inline V load(const float* from) {
   V v;

@@ -5,6 +5,7 @@
 
 #include "tests/cuda/runs.h"
 #include "tests/support/numbers.h"
+#include "tests/support/parameters.h"
 #include "tests/support/small_control_ldm.h"
 
 namespace relume::test {
@@ -16,8 +17,7 @@ TEST(CudaAutoencoderStrips, AreTheWholeOfTheCpu) {
   const AutoencoderConfig config{.ch = 32, .ch_mult = {1, 2}, .num_res_blocks = 1};
   const AutoencoderKL host(config), device(config, cuda_device);
   randomise(host, 3);
-  const std::vector<NamedTensor> from = host.parameters(), to = device.parameters();
-  for (size_t i = 0; i < from.size(); ++i) to[i].tensor.copy_from(from[i].tensor.to(cuda_device));
+  copy_parameters(host, device);
   const Tensor picture = uniform({1, 18, 10, 3}, 1), latents = uniform({1, 9, 5, 4}, 2);
   const Tensor encoded = host.encoder(picture), decoded = host.decoder(latents);
   for_each_run([&](const std::string& run) {

@@ -9,6 +9,7 @@
 #include "models/diffusion/noise.h"
 #include "tests/cuda/runs.h"
 #include "tests/support/numbers.h"
+#include "tests/support/parameters.h"
 #include "tests/support/small_control_ldm.h"
 
 namespace relume::test {
@@ -27,11 +28,7 @@ class CudaStageTwo : public testing::Test {
     if (const std::string why = why_no_device(); !why.empty()) GTEST_SKIP() << why;
     host_ = std::make_unique<ControlLdm>(tiny_config()), device_ = std::make_unique<ControlLdm>(tiny_config(), cuda_device);
     randomise(host_->unet, 1), randomise(host_->control_net, 2);
-    copy(host_->unet, device_->unet), copy(host_->control_net, device_->control_net);
-  }
-  static void copy(const Module& from, const Module& to) {
-    const std::vector<NamedTensor> values = from.parameters(), parameters = to.parameters();
-    for (size_t i = 0; i < values.size(); ++i) parameters[i].tensor.copy_from(values[i].tensor.to(cuda_device));
+    copy_parameters(host_->unet, device_->unet), copy_parameters(host_->control_net, device_->control_net);
   }
 
   // More steps than are done plainly before a graph is made, of a sampler that keeps estimates from earlier ones.

@@ -7,6 +7,7 @@
 #include "layers/drop_path.h"
 #include "tests/cuda/runs.h"
 #include "tests/support/numbers.h"
+#include "tests/support/parameters.h"
 #include "tests/support/small_network.h"
 #include "train/stage1_config.h"
 
@@ -31,8 +32,7 @@ Pass pass_on(Device device, const SwinIRConfig& config, bool checkpointing) {
   const SwinIR drawn(config);
   drawn.initialise(3);
   SwinIR network(config, device);
-  const std::vector<NamedTensor> weights = drawn.parameters(), parameters = network.parameters();
-  for (size_t i = 0; i < weights.size(); ++i) parameters[i].tensor.copy_from(weights[i].tensor.to(device));
+  copy_parameters(drawn, network);
   network.set_training(true);
   network.set_activation_checkpointing(checkpointing);
   network.set_drop_path([device](int branch, double probability, int64_t samples) {
@@ -42,7 +42,7 @@ Pass pass_on(Device device, const SwinIRConfig& config, bool checkpointing) {
   const Tensor loss = sum_squared_error(y, uniform({2, 16, 24, 3}, 2, 0, 1).to(device));
   backward(loss);
   Pass pass{.y = y.detach().to(Device{}), .loss = loss.item(), .gradients = {}};
-  for (const NamedTensor& p : parameters) pass.gradients.push_back({p.name, grad(p.tensor).to(Device{})});
+  for (const NamedTensor& p : network.parameters()) pass.gradients.push_back({p.name, grad(p.tensor).to(Device{})});
   return pass;
 }
 
