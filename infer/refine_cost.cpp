@@ -36,13 +36,13 @@ struct Sample {
   double bytes, scratch_bytes;
 };
 
-Sample sample(const UNet& unet, const ControlNet& control_net, int64_t side) {
+Sample sample(const UNet& unet, const ControlNet& control_net, int64_t samples, int64_t side) {
   const UNetConfig& c = unet.config();
   const Device device = unet.device();
   Allocator& pool = allocator(device);
-  const Tensor x = Tensor::zeros({1, side, side, c.in_channels}, DType::f32, device);
-  const Tensor hint = Tensor::zeros({1, side, side, control_net.config().hint_channels}, DType::f32, device);
-  const Tensor text = Tensor::zeros({1, 77, c.context_dim}, DType::f32, device), times = Tensor::full({1}, 1);
+  const Tensor x = Tensor::zeros({samples, side, side, c.in_channels}, DType::f32, device);
+  const Tensor hint = Tensor::zeros({samples, side, side, control_net.config().hint_channels}, DType::f32, device);
+  const Tensor text = Tensor::zeros({samples, 77, c.context_dim}, DType::f32, device), times = Tensor::full({samples}, 1);
   const auto of_unet = unet.keys_and_values(text), of_control = control_net.keys_and_values(text);
   pool.reset_peak();
   const int64_t before = pool.peak_bytes(MemoryUse::tensor);
@@ -65,13 +65,13 @@ RefineCost measure_refine_cost(const StageTwoConfig& config, Device device, DTyp
   unet.set_compute_type(compute), control_net.set_compute_type(compute);
   const double wider = double(config.networks.control.unet.model_channels) / few.unet.model_channels;
   const int64_t samples = config.needs_negative() ? 2 : 1, side = std::max(least_side, 4 * few.unet.size_multiple());
-  if (device != Device{}) sample(unet, control_net, side);  // a GPU's libraries make their plans
-  const Sample one = sample(unet, control_net, side);
+  if (device != Device{}) sample(unet, control_net, samples, side);  // a GPU's libraries make their plans
+  const Sample taken = sample(unet, control_net, samples, side);
   const AutoencoderConfig& vae = config.networks.vae;
   const double reduction = vae.reduction(), size = size_of(compute);
   const int64_t widest = vae.channels(0) + vae.channels(std::min<size_t>(1, vae.ch_mult.size() - 1));
-  return {.bytes_per_pixel = wider * double(samples) * one.bytes / (double(side * side) * reduction * reduction),
-          .fixed_bytes = wider * one.scratch_bytes,
+  return {.bytes_per_pixel = wider * taken.bytes / (double(side * side) * reduction * reduction),
+          .fixed_bytes = wider * taken.scratch_bytes,
           .autoencoder_bytes_per_pixel = double(widest) * size,
           .autoencoder_fixed_bytes = double(4 * strip_bytes)};
 }

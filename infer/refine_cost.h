@@ -14,8 +14,8 @@ struct RefineCost {
 };
 
 // Runs U-Net and control network of the same structure with few channels on a small map, and scales the peak of their tensors
-// to the channels of the configuration and to its texts, by which every map grows as it does with the picture. The autoencoder
-// goes through its layers in strips (models/autoencoder_strips.h): it holds two maps of the picture's size and a strip.
+// to the channels of the configuration, by which every map grows as it does with the picture. The autoencoder goes through its
+// layers in strips (models/autoencoder_strips.h): it holds two maps of the picture's size and a strip.
 RefineCost measure_refine_cost(const StageTwoConfig& config, Device device, DType compute);
 
 }  // namespace relume
