@@ -39,7 +39,7 @@ inline Kernel<void(const Tensor& table, const Tensor& x)> sum_rows{"sum_rows"};
 // out[..., c] = x[..., c] * scale[c] + shift[c]; shift undefined means 0. scale and shift are f64 [C] on the CPU: constants of
 // a network (mean and range of its pictures), not parameters.
 inline Kernel<void(const Tensor& out, const Tensor& x, const Tensor& scale, const Tensor& shift)> channel_affine{
-    "channel_affine"};
+    "channel_affine", Operands::anywhere};
 template <class F> void for_each_elementwise_slot(F&& f) {
   f(activation_forward), f(activation_backward), f(gated_activation_forward), f(gated_activation_backward);
   f(clamp_forward), f(clamp_backward), f(exponential), f(axpby), f(multiply), f(add_rows), f(sum_rows), f(channel_affine);

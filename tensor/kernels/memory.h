@@ -16,7 +16,7 @@ inline Kernel<void(const Tensor& out, const Tensor& x)> copy{"copy"};
 inline Kernel<void(const Tensor& out, double value)> fill{"fill"};
 
 // A dense copy on another device. `on` is the CUDA side when either is CUDA.
-inline Kernel<void(const Tensor& out, const Tensor& x)> transfer{"transfer"};
+inline Kernel<void(const Tensor& out, const Tensor& x)> transfer{"transfer", Operands::anywhere};
 
 // The way of batches to the device. On the CPU they stay what they are.
 inline Kernel<std::unique_ptr<Uploads>(Device device)> uploads{"uploads"};

@@ -29,5 +29,17 @@ TEST(CudaAutoencoderStrips, AreTheWholeOfTheCpu) {
   });
 }
 
+// The checks of the operations are not on this way: the kernels' own is.
+TEST(CudaAutoencoderStrips, APictureThatLiesElsewhereIsRefused) {
+  if (const std::string why = why_no_device(); !why.empty()) GTEST_SKIP() << why;
+  const AutoencoderKL device({.ch = 32, .ch_mult = {1, 2}, .num_res_blocks = 1}, cuda_device);
+  try {
+    run_in_strips(device.encoder.steps(), uniform({1, 18, 10, 3}, 1), 1);
+    FAIL() << "a kernel of the CPU was given weights of the device";
+  } catch (const InputError& e) {
+    EXPECT_NE(std::string(e.what()).find("is given to cpu; move it there with to()"), std::string::npos) << e.what();
+  }
+}
+
 }  // namespace
 }  // namespace relume::test
