@@ -8,7 +8,7 @@
 # Stages, in order; each stays below --minutes (10) or is cut off; the next call goes on with it:
 #   build       configures with RELUME_MINIMAL=ON and compiles
 #   ops         the operation cases and the other tests of tests/cuda; the communicator over NCCL, with one rank
-#   parity      SwinIR's reference numbers: tests/fixtures/parity, and every folder given with --parity
+#   parity      reference numbers: tests/fixtures/parity, and every folder given with --parity
 #   sanitizer   compute-sanitizer: memcheck over the operation cases, racecheck over the kernels with shared memory
 #   bench       device_bench: operations at the real shapes, as shares of what the device reaches; f32, bf16, f16
 #   compare     SwinIR, forward and training step, beside PyTorch eager and torch.compile
@@ -163,7 +163,7 @@ stage_ops() {
 stage_parity() {
   if on_gpu; then need_gpu; fi
   need_built relume
-  local parity=("$build/relume" parity --only 'swinir*' --device "$device") folder
+  local parity=("$build/relume" parity --device "$device") folder
   local code=0
   for folder in "${parity_folders[@]}"; do limited "${parity[@]}" "$folder" || code=$?; done
   ((code == 0)) || exit "$code"

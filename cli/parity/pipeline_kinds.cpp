@@ -206,7 +206,7 @@ void run_swinir_pipeline(const Case& c, Report& report) {
 RestorationGuidance guidance_of(const Case& c, const ControlLdm& networks, const Tensor& cleaned) {
   const Json& g = c.config().at("guidance");
   RELUME_CHECK(c.option_in<std::string>(g, "space") == "rgb", c.name(), ": guidance in another space than rgb");
-  const Tensor padded = pad_to_multiple(cleaned, 64);
+  const Tensor padded = pad_to_multiple(cleaned, 64).to(networks.device());
   return {channel_affine(padded, {2, 2, 2}, {-1, -1, -1}),
           [&networks](const Tensor& latents) { return networks.decode(latents); },
           RestorationGuidanceOptions{.scale = c.option_in<double>(g, "scale"),
@@ -220,7 +220,7 @@ RestorationGuidance guidance_of(const Case& c, const ControlLdm& networks, const
 // as they are, in [0, 1].
 Tensor better_start(const Case& c, const Course& course, const Tensor& cleaned) {
   const NoGrad no_grad;
-  const Tensor low = pad_to_multiple(wavelet_low(cleaned), 64);
+  const Tensor low = pad_to_multiple(wavelet_low(cleaned), 64).to(c.device());
   const Tensor z = course.networks().vae.encode(low).sample(course.draws().at(0));
   return start_from_condition(NoiseSchedule(schedule_options(c, c.config().at("diffusion"), false)),
                               scale(z, c.option<double>("latent_scale_factor")), course.draws().at(1));
@@ -233,8 +233,8 @@ void run_version_2_0(const Case& c, Report& report) {
   const bool better = c.option_in<bool>(c.config().at("args"), "better_start");
   RestorationGuidance guidance = guidance_of(c, course.networks(), cleaned);
   GuidanceRecord record;
-  const Tensor restored =
-      course.restored(cleaned, better ? 2 : 0, better ? better_start(c, course, cleaned) : Tensor(), record.hook(guidance));
+  const Tensor restored = course.restored(cleaned, better ? 2 : 0, better ? better_start(c, course, cleaned) : Tensor(),
+                                          record.hook(guidance, c.device()));
   record.compare("output.guidance.", report);
   if (whole) compare_saved(c, restored, report);
 }

@@ -193,7 +193,7 @@ RestorationGuidance guidance_of(const Case& c, const AutoencoderKL& vae, const T
     return {target, [&vae, factor](const Tensor& latents) { return vae.decode(scale(latents, 1 / factor)); }, options};
   const auto encoded = [&vae, target, factor, noise = c.f32("input.vae_sample_noise")](int64_t application) {
     const NoGrad no_grad;
-    return scale(vae.encode(target).sample(row_of(noise, application)), factor);
+    return scale(vae.encode(target).sample(row_of(noise, application).to(target.device())), factor);
   };
   return {encoded, options};
 }
@@ -202,14 +202,14 @@ void run_sampler_guided(const Case& c, Report& report) {
   Trace trace(CallPattern::apart);
   const ToyNetwork network(c, trace, false);
   const auto vae = autoencoder_of(c, c.config().at("vae"));
-  RestorationGuidance guidance = guidance_of(c, *vae, to_channels_last(c.f32("input.target")));
+  RestorationGuidance guidance = guidance_of(c, *vae, maps_of(c, "input.target"));
   GuidanceRecord record;
   const DiffusionModel model{
       .schedule = NoiseSchedule(schedule_options(c, c.config().at("diffusion"), false)),
       .denoiser = classifier_free([&](const Tensor& x, double t, Texts texts) { return network(x, t, texts); },
                                   {.scale = c.option<double>("cfg_scale")})};
   const Tensor z = sample_spaced(model, c.option<int64_t>("steps"), to_channels_last(c.f32("input.x_T")),
-                                 {.noise = recorded_noise(c, false), .hook = record.hook(guidance)});
+                                 {.noise = recorded_noise(c, false), .hook = record.hook(guidance, c.device())});
   report.compare("output.z", to_channels_first(z));
   record.compare("output.", report);
 }

@@ -50,10 +50,10 @@ void Trace::compare(const Case& c, Report& report) const {
   report.compare("output.model_t", times_of(*this, c.info("output.model_t")));
 }
 
-X0Hook GuidanceRecord::hook(RestorationGuidance& guidance) {
-  return [this, &guidance](const Tensor& x0, const SampleStep& step) {
+X0Hook GuidanceRecord::hook(RestorationGuidance& guidance, Device device) {
+  return [this, &guidance, device](const Tensor& x0, const SampleStep& step) {
     before_.push_back(x0);
-    after_.push_back(guidance(x0, step));
+    after_.push_back(guidance(x0.to(device), step).to(x0.device()));
     times_.push_back(int64_t(step.time));
     applied_.push_back(guidance.active(step.time));
     losses_.push_back(applied_.back() ? guidance.loss().item() : 0);

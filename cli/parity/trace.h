@@ -47,7 +47,8 @@ class Trace {
 // What restoration guidance does to each estimate of x_0.
 class GuidanceRecord {
  public:
-  X0Hook hook(RestorationGuidance& guidance);  // both must live as long
+  // Both must live as long; `guidance` computes on the device.
+  X0Hook hook(RestorationGuidance& guidance, Device device);
   // Compares pred_x0_before, pred_x0_after, t, applied and loss behind the prefix.
   void compare(const std::string& prefix, Report& report) const;
 

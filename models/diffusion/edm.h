@@ -31,8 +31,8 @@ struct EdmOptions {
   double eta = 1;                                // ancestral and SDE solvers: 0 adds no noise
   int order = 1;                                 // lms: 1 to 4
   // As the reference computes, to compare with it: every model starts at sigma 1e4, and scalars are f32 where that shows. For
-  // f32 latents on the CPU. Otherwise sampling starts at the sigma of the model's own schedule, which is 1e4 with zero terminal
-  // SNR alone.
+  // f32 latents; what is between two calls of the network is computed on the CPU. Otherwise sampling starts at the sigma of the
+  // model's own schedule, which is 1e4 with zero terminal SNR alone.
   bool exact_reference = false;
 };
 

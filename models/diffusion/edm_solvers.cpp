@@ -293,13 +293,24 @@ void check(const std::vector<double>& sigmas, const EdmOptions& options) {
                "EDM sampling: eta, s_churn and s_noise cannot be negative");
 }
 
+// The reference's rounding, f64 included, is that of the processor; denoiser and noise are those of the latents' device.
+Tensor solved_on_cpu(const std::vector<double>& sigmas, const EdmOptions& options, const EdmDenoiser& denoiser, const Tensor& x,
+                     const Sampling& sampling) {
+  const Device device = x.device();
+  const EdmDenoiser there = [&](const Tensor& noisy, double sigma, int64_t step) {
+    return denoiser(noisy.to(device), sigma, step).to(Device{});
+  };
+  Sampling here;  // the hook is the denoiser's affair
+  if (sampling.noise) here.noise = [&](int64_t draw) { return sampling.noise(draw).to(Device{}); };
+  return EdmRun(sigmas, options, there, x.to(Device{}), here).run().to(device);
+}
+
 }  // namespace
 
 Tensor solve_edm(const std::vector<double>& sigmas, const EdmOptions& options, const EdmDenoiser& denoiser, const Tensor& x,
                  const Sampling& sampling) {
   check(sigmas, options);
-  RELUME_CHECK(!options.exact_reference || x.device() == Device{}, "EDM sampling: exact_reference needs latents on the CPU; ",
-               x, " given");
+  if (options.exact_reference) return solved_on_cpu(sigmas, options, denoiser, x, sampling);
   return EdmRun(sigmas, options, denoiser, x, sampling).run();
 }
 

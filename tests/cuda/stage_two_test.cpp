@@ -70,6 +70,13 @@ TEST_F(CudaStageTwo, In16BitsParametersMayBeConvertedBefore) {
   EXPECT_TRUE(same_bits(without_graphs(*device_, StageTwo(*device_, options()), 1), half));
 }
 
+// The reference's course is computed on the CPU, but for the networks.
+TEST_F(CudaStageTwo, ExactCoursesAreTheCpus) {
+  StageTwoOptions exact = options();
+  exact.sampler = {.name = "edm_dpm++_3m_sde", .steps = 5, .exact_reference = true};
+  EXPECT_LE(relative_l2(course(*device_, StageTwo(*device_, exact), 1), course(*host_, StageTwo(*host_, exact), 1)), 1e-4);
+}
+
 // The whole of it from a file: text encoder, networks and colours, whose parameters the device keeps in 16 bits.
 TEST_F(CudaStageTwo, ARefinerIn16BitsIsNearTheCpu) {
   const TemporaryFolder folder;
@@ -83,6 +90,27 @@ TEST_F(CudaStageTwo, ARefinerIn16BitsIsNearTheCpu) {
     return refiner(picture, {}, 1, 0);
   };
   EXPECT_LE(relative_l2(refined(cuda_device, DType::bf16), refined({}, DType::f32)), 2e-2);
+}
+
+TEST_F(CudaStageTwo, GuidanceMovesAsOnTheCpu) {
+  const TemporaryFolder folder;
+  save_small_restorer(folder / "full.safetensors");
+  StageTwoConfig config;
+  config.networks = small_published_config();
+  config.sampler = "spaced", config.steps = 2, config.cfg_scale = 1;
+  const Tensor picture = uniform({64, 64, 3}, 6, 0, 1);
+  const auto refined = [&](Device device) {
+    const Refiner refiner(config, ControlLdmSource({folder / "full.safetensors", {}}), {PromptPair{}}, {}, device, DType::f32);
+    return refiner(picture, {}, 1, 0);
+  };
+  const Tensor plain = refined({});
+  config.guidance.scale = 20, config.guidance.start = 1001, config.guidance.stop = -1;
+  for (const auto& [loss, space] : {std::pair("w_mse", "rgb"), std::pair("mse", "latent")}) {
+    config.guidance.loss = loss, config.guidance.space = space;
+    const Tensor on_host = refined({});
+    EXPECT_GT(relative_l2(on_host, plain), 1e-4) << loss << " in " << space;
+    EXPECT_LE(relative_l2(refined(cuda_device), on_host), 1e-5) << loss << " in " << space;
+  }
 }
 
 }  // namespace
