@@ -13,28 +13,49 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "tensor/core/storage.h"
+#include "tensor/cuda/block_layout.h"
 #include "tensor/cuda/context.h"
 
 namespace relume::cuda {
 
 struct Arena::Blocks {
   explicit Blocks(Device device_) : device(device_) {}
-  struct Block {
-    void* pointer;
-    int64_t size;
-    bool free;
+  struct Event {
+    bool taken;    // else released
+    size_t block;  // by the order in which they are taken
+    bool operator==(const Event&) const = default;
   };
   struct Released {
     void* pointer;
     int64_t size;
     MemoryUse use;
   };
+  using Live = std::map<void*, size_t>;
+
+  size_t taken_with(int64_t size) {
+    blocks.push_back({.size = size, .born = int64_t(events.size()), .died = std::numeric_limits<int64_t>::max()});
+    events.push_back({.taken = true, .block = blocks.size() - 1});
+    return blocks.size() - 1;
+  }
+  void released(Live::iterator block) {
+    blocks[block->second].died = int64_t(events.size());
+    events.push_back({.taken = false, .block = block->second});
+    recorded.erase(block);
+  }
+  bool goes_on_with(const Event& event) { return same = same && next < events.size() && events[next++] == event; }
+  bool holds(void* pointer) const { return pointer >= memory && pointer < memory + layout.bytes; }
+
   Device device;
-  std::vector<Block> all;
-  std::vector<size_t> taken;     // which of them each allocation took, in order
-  size_t next = 0;               // allocation, when they are taken again
+  std::vector<BlockLife> blocks;  // of the call; times are numbers of events
+  std::vector<Event> events;
+  Live recorded;  // what is there of them while the call is recorded, wherever it lies
+  BlockLayout layout;
+  char* memory = nullptr;
+  Live live;                        // and what of them tensors hold, in this memory
+  size_t next = 0, next_block = 0;  // when the call is repeated
+  bool same = true;
   std::vector<Released> others;  // memory of elsewhere that was released meanwhile
-  Mode mode = Mode::grow;
+  Mode mode = Mode::record;
   bool abandoned = false;  // the arena is gone
 };
 
@@ -52,35 +73,46 @@ class PoolAllocator final : public Allocator {
   void* allocate(int64_t bytes, MemoryUse use) override {
     const int64_t size = std::max<int64_t>(bytes, 1);
     if (!has_scope()) return obtain(size, use);
-    return in_scope->mode == Arena::Mode::grow ? grown(in_scope, size) : repeated(*in_scope, size);
+    return in_scope->mode == Arena::Mode::record ? recorded(*in_scope, size, use) : repeated(*in_scope, size);
   }
   void release(void* pointer, int64_t bytes, MemoryUse use) noexcept override {
     int64_t size = std::max<int64_t>(bytes, 1);
     {
       const std::lock_guard lock(mutex_);
-      if (const auto found = arena_blocks_.find(pointer); found != arena_blocks_.end()) {
-        Blocks& arena = *found->second.arena;
-        Blocks::Block& block = arena.all[found->second.index];
-        block.free = true;
-        if (!arena.abandoned) return;
-        size = block.size, use = MemoryUse::tensor;
-        arena_blocks_.erase(found);
+      if (const auto region = region_of(pointer); region != regions_.end()) {
+        Blocks& arena = *region->second;
+        const auto block = arena.live.find(pointer);
+        if (in_scope == region->second) arena.goes_on_with({.taken = false, .block = block->second});
+        arena.live.erase(block);
+        if (!arena.abandoned || !arena.live.empty()) return;
+        pointer = arena.memory, size = arena.layout.bytes, use = MemoryUse::tensor;
+        regions_.erase(region);
       } else if (has_scope() && in_scope->mode == Arena::Mode::repeat) {
         return in_scope->others.push_back({pointer, size, use});  // nothing is asked of CUDA
+      } else if (has_scope()) {
+        if (const auto block = in_scope->recorded.find(pointer); block != in_scope->recorded.end()) in_scope->released(block);
       }
     }
     free(pointer, size, use);
   }
-  // The arena is gone: what nobody holds of it goes back at once, the rest when it is released.
+  // One piece of memory for all that was recorded.
+  void lay_out_recorded(const std::shared_ptr<Blocks>& arena) {
+    constexpr int64_t alignment = 512;  // that of CUDA's own
+    arena->layout = lay_out(arena->blocks, alignment);
+    if (arena->layout.bytes == 0) return;
+    arena->memory = static_cast<char*>(obtain(arena->layout.bytes, MemoryUse::tensor));
+    const std::lock_guard lock(mutex_);
+    regions_[arena->memory] = arena;
+  }
+  // The arena is gone: its memory goes back when no tensor holds a part of it.
   void abandon(Blocks& arena) {
-    std::vector<Blocks::Block> unused;
     {
       const std::lock_guard lock(mutex_);
       arena.abandoned = true;
-      std::ranges::copy_if(arena.all, std::back_inserter(unused), [](const Blocks::Block& block) { return block.free; });
-      for (const Blocks::Block& block : unused) arena_blocks_.erase(block.pointer);
+      if (!arena.memory || !arena.live.empty()) return;
+      regions_.erase(arena.memory);
     }
-    for (const Blocks::Block& block : unused) free(block.pointer, block.size, MemoryUse::tensor);
+    free(arena.memory, arena.layout.bytes, MemoryUse::tensor);
   }
   void free(void* pointer, int64_t size, MemoryUse use) noexcept {
     cudaFreeAsync(pointer, stream(device_));
@@ -102,9 +134,16 @@ class PoolAllocator final : public Allocator {
   int64_t most_held(int64_t peak) const override { return peak; }
 
  private:
+  using Regions = std::map<char*, std::shared_ptr<Blocks>>;  // by where they begin
   struct MemoryInfo {
     size_t free = 0, total = 0;
   };
+  Regions::iterator region_of(void* pointer) {
+    const auto behind = regions_.upper_bound(static_cast<char*>(pointer));
+    if (behind == regions_.begin()) return regions_.end();
+    const auto region = std::prev(behind);
+    return region->second->holds(pointer) ? region : regions_.end();
+  }
   bool has_scope() const { return in_scope && in_scope->device == device_; }
   MemoryInfo memory_info() const {
     stream(device_);  // selects the device that is asked
@@ -127,31 +166,20 @@ class PoolAllocator final : public Allocator {
     counts_.add(size, use);
     return pointer;
   }
-  // The smallest block that is free and fits, or a new one.
-  void* grown(const std::shared_ptr<Blocks>& arena, int64_t size) {
-    const auto take = [&](Blocks::Block& block) {
-      arena->taken.push_back(size_t(&block - arena->all.data()));
-      return block.free = false, block.pointer;
-    };
-    {
-      const std::lock_guard lock(mutex_);
-      Blocks::Block* best = nullptr;
-      for (Blocks::Block& block : arena->all)
-        if (block.free && block.size >= size && (!best || block.size < best->size)) best = &block;
-      if (best) return take(*best);
-    }
-    void* const fresh = obtain(size, MemoryUse::tensor);
-    const std::lock_guard lock(mutex_);
-    arena->all.push_back({fresh, size, true});
-    arena_blocks_[fresh] = {arena, arena->all.size() - 1};
-    return take(arena->all.back());
+  void* recorded(Blocks& arena, int64_t size, MemoryUse use) {
+    void* const pointer = obtain(size, use);
+    arena.recorded[pointer] = arena.taken_with(size);
+    return pointer;
   }
   void* repeated(Blocks& arena, int64_t size) {
     const std::lock_guard lock(mutex_);
-    Blocks::Block* const block = arena.next < arena.taken.size() ? &arena.all[arena.taken[arena.next++]] : nullptr;
-    RELUME_CHECK(block && block->free && block->size >= size, "the call asks for other memory than the first time (",
-                 human_bytes(double(size)), "); only calls that do the same every time can be captured");
-    return block->free = false, block->pointer;
+    const size_t block = arena.next_block++;
+    RELUME_CHECK(arena.goes_on_with({.taken = true, .block = block}) && arena.blocks[block].size == size,
+                 "the call asks for other memory than the first time (", human_bytes(double(size)),
+                 "); only calls that do the same every time can be captured");
+    void* const pointer = arena.memory + arena.layout.offsets[block];
+    arena.live[pointer] = block;
+    return pointer;
   }
   void keep_what_is_released() {
     std::call_once(configured_, [this] {
@@ -176,11 +204,7 @@ class PoolAllocator final : public Allocator {
   std::once_flag configured_;
   mutable std::mutex mutex_;
   MemoryCounts counts_;
-  struct ArenaBlock {
-    std::shared_ptr<Blocks> arena;
-    size_t index;
-  };
-  std::map<void*, ArenaBlock> arena_blocks_;
+  Regions regions_;  // of the arenas
 };
 
 PoolAllocator& pool_of(Device device) { return static_cast<PoolAllocator&>(allocator(device)); }
@@ -197,14 +221,17 @@ Arena::~Arena() { pool_of(blocks_->device).abandon(*blocks_); }
 
 Arena::Scope::Scope(Arena& arena, Mode mode) {
   RELUME_BUG(!in_scope, "an arena within another");
-  arena.blocks_->mode = mode, arena.blocks_->next = 0;
+  arena.blocks_->mode = mode;
+  if (mode == Mode::repeat) pool_of(arena.blocks_->device).lay_out_recorded(arena.blocks_);
   in_scope = arena.blocks_;
 }
 Arena::Scope::~Scope() {
   const std::shared_ptr<Blocks> arena = std::exchange(in_scope, nullptr);
+  arena->recorded.clear();
   for (const Blocks::Released& r : arena->others) pool_of(arena->device).free(r.pointer, r.size, r.use);
 }
 
+bool Arena::repeated_all() const { return blocks_->same && blocks_->next == blocks_->events.size(); }
 bool Arena::others_were_released() const { return !blocks_->others.empty(); }
 
 }  // namespace relume::cuda

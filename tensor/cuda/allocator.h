@@ -13,12 +13,13 @@ namespace relume::cuda {
 void register_allocators();
 
 // Memory of a call that is done again at the same addresses: a CUDA graph holds addresses, so what it works in must neither
-// move nor be given to others. The first time the arena grows by what it lacks and notes which block each allocation took; the
-// second time every allocation takes the block it took before, and nothing is asked of CUDA. What it holds counts as in use,
-// and goes back with the arena, but for blocks that tensors still hold: those go back with the tensors.
+// move nor be given to others. The first time is recorded: the memory is anybody's, and it is noted when the call takes and
+// releases how much. For the second time all of it gets places in one piece of memory, in which blocks that are never there at
+// once share addresses; the call must take and release the same in the same order, and nothing is asked of CUDA. That memory
+// counts as in use, and goes back with the arena, or with the last tensor that holds a part of it.
 class Arena {
  public:
-  enum class Mode { grow, repeat };
+  enum class Mode { record, repeat };
 
   explicit Arena(Device device);
   ~Arena();
@@ -34,6 +35,8 @@ class Arena {
     Scope& operator=(const Scope&) = delete;
   };
 
+  // Whether the call that was repeated took and released all that was recorded, in that order.
+  bool repeated_all() const;
   // Whether memory that is not of the arena was released while allocations were repeated: it goes back behind the scope.
   bool others_were_released() const;
 

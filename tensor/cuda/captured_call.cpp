@@ -46,13 +46,17 @@ CapturedCall::CapturedCall(Device device, const Call& call) : device_(device), a
   try {
     call();
     {
-      const Arena::Scope scope(arena_, Arena::Mode::grow);
-      call();
+      std::vector<Tensor> results;  // released behind the scope, as those that are kept
+      const Arena::Scope scope(arena_, Arena::Mode::record);
+      results = call();
     }
     const Arena::Scope scope(arena_, Arena::Mode::repeat);
     Capture capture(stream(device_));
     results_ = call();
     RELUME_CHECK(!arena_.others_were_released(), "the call releases memory that was there before it; keep it outside");
+    RELUME_CHECK(arena_.repeated_all(),
+                 "the call keeps other memory than the first time; only calls that do the same every "
+                 "time can be captured");
     graph_ = capture.instantiated();
   } catch (Error& e) {
     e.add_context("while a call was captured as a CUDA graph");
