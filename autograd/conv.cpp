@@ -42,9 +42,10 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvOp
   }
   Tensor y = Tensor::empty(shape, x.dtype(), x.device());
   kernels::conv2d_forward.on(x.device())(y, x, w, bias, options, {act, residual});
+  // The input is kept for the weight's gradient alone: a frozen network keeps none.
   return record("conv2d", y, {x, w, bias, residual},
-                [x = saved(x), w = saved(w), y = from_output ? saved(y) : Saved({}), act, options](
-                    const Tensor& dy, const Needs& needs) -> Grads {
+                [x_shape = x.shape(), x = recording({w}) ? saved(x) : Saved({}), w = saved(w),
+                 y = from_output ? saved(y) : Saved({}), act, options](const Tensor& dy, const Needs& needs) -> Grads {
                   Tensor dz = dy;  // towards the convolution's own output
                   if (y) {
                     dz = dy.is_sole_owner() && !needs(3) ? dy : empty_like(dy);  // in place when nobody else sees it
@@ -52,7 +53,7 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvOp
                   }
                   Tensor dx, dw, db;
                   if (needs(0)) {
-                    dx = empty_like(x.get());
+                    dx = Tensor::empty(x_shape, dy.dtype(), dy.device());
                     kernels::conv2d_backward_data.on(dy.device())(dx, dz, w, options);
                   }
                   if (needs(1)) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "base/machine.h"
 #include "base/rounding.h"
@@ -56,7 +57,9 @@ NetworkCost measure_cost(const Cleaner& cleaner, int64_t side) {
   const int64_t small = cleaner.only_side > 0 ? cleaner.only_side : step, large = cleaner.only_side > 0 ? small : 2 * step;
   // Before what is measured: weights that are used again are packed, and kept so; a GPU captures what it repeats.
   for (int run = 0; run < (cleaner.device == Device{} ? 1 : 2); ++run) sample(cleaner, small);
-  const Sample a = sample(cleaner, small), b = sample(cleaner, large);
+  Sample a = sample(cleaner, small), b = sample(cleaner, large);
+  if (cleaner.device != Device{})
+    for (Sample* s : {&a, &b}) s->bytes += std::exchange(s->scratch_bytes, 0);
   Allocator& pool = allocator(cleaner.device);
   pool.trim();
   const double slope = large > small ? std::max(0.0, (b.bytes - a.bytes) / (b.pixels - a.pixels)) : b.bytes / b.pixels;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "autograd/graph.h"
+#include "autograd/reduce.h"
 #include "data/checkpoint/memory_source.h"
 #include "models/autoencoder_strips.h"
 #include "models/control_net.h"
@@ -30,7 +32,9 @@ std::shared_ptr<const TensorSource> zeros_for(const Module& network) {
   return source;
 }
 
-constexpr int least_side = 32;  // of the map: kernels work on it as on those of pictures
+// Of the map: kernels work on it as on those of pictures. On a GPU the libraries' scratch grows with it: there it is the map of
+// the smallest picture.
+constexpr int least_side = 32, least_side_on_gpu = 64;
 
 struct Sample {
   double bytes, scratch_bytes;
@@ -50,9 +54,39 @@ Sample sample(const UNet& unet, const ControlNet& control_net, int64_t samples, 
   return {double(pool.peak_bytes(MemoryUse::tensor) - before), double(pool.peak_bytes(MemoryUse::scratch))};
 }
 
+// A narrow decoder's gradient by latents of so many rows and columns.
+Sample sample_guidance(const AutoencoderKL& vae, int64_t side, DType compute) {
+  Allocator& pool = allocator(vae.device());
+  const Tensor latents = require_grad(Tensor::zeros({1, side, side, vae.config().embed_dim}, compute, vae.device()));
+  pool.reset_peak();
+  const int64_t before = pool.peak_bytes(MemoryUse::tensor);
+  backward(sum(vae.decode(latents)));
+  return {double(pool.peak_bytes(MemoryUse::tensor) - before), double(pool.peak_bytes(MemoryUse::scratch))};
+}
+
+// Restoration guidance through the decoder into `cost`.
+void measure_guidance(RefineCost& cost, AutoencoderConfig config, Device device, DType compute) {
+  constexpr int least_channels = 32;  // the groups of norms
+  constexpr int64_t side = 16;
+  const double wider = double(config.ch) / least_channels, reduction = config.reduction();
+  config.ch = least_channels;
+  const AutoencoderKL vae(config, device);
+  vae.set_trainable(false);
+  load_lazily(vae, zeros_for(vae));
+  const bool on_gpu = device != Device{};
+  if (on_gpu) sample_guidance(vae, side, compute);  // the libraries make their plans
+  const Sample taken = sample_guidance(vae, side, compute);
+  const double growing = taken.bytes + (on_gpu ? taken.scratch_bytes : 0);
+  cost.guidance_bytes_per_pixel = wider * growing / (double(side * side) * reduction * reduction);
+  cost.guidance_fixed_bytes = on_gpu ? 0 : wider * taken.scratch_bytes;
+}
+
 }  // namespace
 
 RefineCost measure_refine_cost(const StageTwoConfig& config, Device device, DType compute) {
+  RefineCost cost;
+  if (config.guidance.loss != "none" && config.guidance.scale > 0 && config.guidance.space == "rgb")
+    measure_guidance(cost, config.networks.vae, device, compute);
   const NoGrad no_grad;
   ControlNetConfig few = config.networks.control;
   few.unet = narrow(few.unet);
@@ -64,16 +98,20 @@ RefineCost measure_refine_cost(const StageTwoConfig& config, Device device, DTyp
   }
   unet.set_compute_type(compute), control_net.set_compute_type(compute);
   const double wider = double(config.networks.control.unet.model_channels) / few.unet.model_channels;
-  const int64_t samples = config.needs_negative() ? 2 : 1, side = std::max(least_side, 4 * few.unet.size_multiple());
-  if (device != Device{}) sample(unet, control_net, samples, side);  // a GPU's libraries make their plans
+  const bool on_gpu = device != Device{};
+  const int64_t samples = config.needs_negative() ? 2 : 1,
+                side = std::max(on_gpu ? least_side_on_gpu : least_side, 4 * few.unet.size_multiple());
+  if (on_gpu) sample(unet, control_net, samples, side);  // the libraries make their plans
   const Sample taken = sample(unet, control_net, samples, side);
   const AutoencoderConfig& vae = config.networks.vae;
   const double reduction = vae.reduction(), size = size_of(compute);
   const int64_t widest = vae.channels(0) + vae.channels(std::min<size_t>(1, vae.ch_mult.size() - 1));
-  return {.bytes_per_pixel = wider * taken.bytes / (double(side * side) * reduction * reduction),
-          .fixed_bytes = wider * taken.scratch_bytes,
-          .autoencoder_bytes_per_pixel = double(widest) * size,
-          .autoencoder_fixed_bytes = double(4 * strip_bytes)};
+  const double growing = taken.bytes + (on_gpu ? taken.scratch_bytes : 0);
+  cost.bytes_per_pixel = wider * growing / (double(side * side) * reduction * reduction);
+  cost.fixed_bytes = on_gpu ? 0 : wider * taken.scratch_bytes;
+  cost.autoencoder_bytes_per_pixel = double(widest) * size;
+  cost.autoencoder_fixed_bytes = double((on_gpu ? 8 : 4) * strip_bytes);  // on a GPU half of it the libraries' scratch
+  return cost;
 }
 
 }  // namespace relume

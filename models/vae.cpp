@@ -100,11 +100,12 @@ AutoencoderLevel::AutoencoderLevel(Module* parent, std::string name, const Autoe
                                      : Conv2dShape{.in = s.out, .out = s.out, .enlarge = 2});
 }
 
+// A gradient through large maps (restoration guidance) keeps what goes into a block, and computes the block again.
 Tensor AutoencoderLevel::operator()(const Tensor& x) const {
   Tensor y = x;
   for (size_t i = 0; i < block_.size(); ++i) {
-    y = block_[i](y);
-    if (attn_.size() > 0) y = attn_[i](y);
+    const auto run = [this, i](const Tensor& in) { return attn_.size() > 0 ? attn_[i](block_[i](in)) : block_[i](in); };
+    y = recording({y}) ? checkpoint(run, y) : run(y);
   }
   return resample_ ? (*resample_)(y) : y;
 }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "autograd/conv.h"
 #include "autograd/elementwise.h"
 #include "autograd/matmul.h"
 #include "autograd/reduce.h"
@@ -86,6 +87,24 @@ TEST(Graph, WrongCallsAreExplained) {
   EXPECT_THROW(backward(Tensor::full({1}, 1)), InputError) << "no leaf";
   EXPECT_THROW(grad(gelu(x)), InputError) << "no leaf";
   EXPECT_THROW(require_grad(Tensor::zeros({2}, DType::bf16)), InputError);
+}
+
+TEST(Graph, AFrozenConvolutionKeepsNothingOfItsInput) {
+  const Tensor leaf = require_grad(uniform({1, 5, 6, 4}, 1)), w = uniform({3, 3, 3, 4}, 2);
+  const auto gradient = [&](const Tensor& weight) {
+    clear_grad(leaf);
+    Tensor x = scale(leaf, 2);
+    const Tensor y = conv2d(x, weight, {}, kernels::ConvOptions::same(3));
+    backward(sum(y));
+    return grad(leaf).clone();
+  };
+  const Tensor frozen = gradient(w);
+  EXPECT_TRUE(same_bits(frozen, gradient(require_grad(w.clone()))));
+  const auto held = [&](const Tensor& weight) {
+    const Tensor y = conv2d(scale(leaf, 2), weight, {}, kernels::ConvOptions::same(3));
+    return allocator({}).bytes_in_use();
+  };
+  EXPECT_GE(held(require_grad(w)) - held(w), leaf.numel() * 4);
 }
 
 TEST(Checkpoint, ValuesAndGradientsAreBitIdentical) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "autograd/graph.h"
+#include "autograd/reduce.h"
 #include "models/control_net.h"
 #include "models/unet.h"
 #include "tests/support/small_control_ldm.h"
@@ -37,6 +39,31 @@ TEST(RefineCost, TellsWhatTheNetworksTake) {
   EXPECT_LE(told, 2 * taken);
   config.cfg_scale = 1;
   EXPECT_LT(measure_refine_cost(config, {}, DType::f32).bytes_per_pixel, 0.6 * cost.bytes_per_pixel) << "one text alone";
+}
+
+TEST(RefineCost, TellsWhatGuidanceTakes) {
+  StageTwoConfig config;
+  config.networks = small_control_ldm_config();
+  config.networks.vae.ch = 64;
+  config.guidance.loss = "mse", config.guidance.space = "rgb";
+  const RefineCost cost = measure_refine_cost(config, {}, DType::f32);
+  const AutoencoderKL vae(config.networks.vae);
+  randomise(vae, 1);
+  vae.set_trainable(false);
+  Allocator& pool = allocator({});
+  const auto run = [&] {
+    const Tensor latents = require_grad(Tensor::zeros({1, 24, 32, 4}));
+    pool.reset_peak();
+    const int64_t before = pool.peak_bytes();
+    backward(sum(vae.decode(latents)));
+    return double(pool.peak_bytes() - before);
+  };
+  run();
+  const double taken = run(), told = cost.autoencoder_bytes(8 * 24 * 8 * 32);
+  EXPECT_GE(told, taken);
+  EXPECT_LE(cost.guidance_fixed_bytes + cost.guidance_bytes_per_pixel * 8 * 24 * 8 * 32, 1.5 * taken);
+  config.guidance.space = "latent";
+  EXPECT_EQ(measure_refine_cost(config, {}, DType::f32).guidance_bytes_per_pixel, 0) << "no gradient";
 }
 
 }  // namespace

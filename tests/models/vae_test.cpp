@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/graph.h"
+#include "autograd/reduce.h"
 #include "tests/support/errors.h"
 #include "tests/support/numbers.h"
 
@@ -45,6 +47,22 @@ TEST(AutoencoderKL, AttentionWhereTheNominalSizeSaysSo) {
   EXPECT_FALSE(has("encoder.down.0.attn.0.q.weight"));
   EXPECT_TRUE(has("decoder.up.1.attn.1.proj_out.bias"));
   EXPECT_FALSE(has("decoder.up.0.attn.0.q.weight"));
+}
+
+// What goes into blocks and norms, not what is made in blocks, and nothing of what frozen convolutions read.
+TEST(AutoencoderKL, AGradientOfPicturesKeepsLittle) {
+  AutoencoderConfig config = small();
+  config.num_res_blocks = 4;
+  const AutoencoderKL network(config);
+  network.initialise(1);
+  network.set_trainable(false);
+  Allocator& pool = allocator({});
+  const int64_t before = pool.bytes_in_use();
+  const Tensor latents = require_grad(uniform({1, 32, 32, 3}, 1)), picture = network.decode(latents);
+  const double map = 64 * 64 * 32 * sizeof(float), kept = double(pool.bytes_in_use() - before) / map;
+  EXPECT_LT(kept, 16) << "maps of the picture's size: 22 with all that is made in blocks";
+  backward(sum(picture));
+  EXPECT_GT(relative_l2(grad(latents), Tensor::zeros(latents.shape())), 0);
 }
 
 TEST(DiagonalGaussian, MomentsSamplesAndDivergence) {
