@@ -19,7 +19,8 @@ struct NetworkCost {
 // Runs the network on squares of about `side` and twice that, and fits lines through the peaks of its tensors on its device and
 // the times.
 // The kernels' scratch on the CPU hardly grows with a picture, so it is no part of the line (in a small picture it may outweigh
-// the tensors, and hide that the peak of those lies elsewhere): it is added whole. That of a GPU's libraries grows as the tensors.
+// the tensors, and hide that the peak of those lies elsewhere): it is added whole. That of a GPU's libraries grows as the
+// tensors.
 NetworkCost measure_cost(const Cleaner& cleaner, int64_t side);
 
 }  // namespace relume

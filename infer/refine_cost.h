@@ -10,12 +10,13 @@ namespace relume {
 struct RefineCost {
   double bytes_per_pixel = 0, fixed_bytes = 0;  // of the denoiser, by the pixels of the picture that it has at once
   double autoencoder_bytes_per_pixel = 0, autoencoder_fixed_bytes = 0;  // by those of the picture
-  double guidance_bytes_per_pixel = 0, guidance_fixed_bytes = 0;        // likewise: the decoder's gradient, where it is asked for
+  double guidance_bytes_per_pixel = 0, guidance_fixed_bytes = 0;  // likewise: the decoder's gradient, where it is asked for
 
   double denoiser_bytes(double pixels) const { return fixed_bytes + bytes_per_pixel * pixels; }
   // Of the autoencoder, forward alone or with guidance's gradient.
   double autoencoder_bytes(double pixels) const {
-    return std::max(autoencoder_fixed_bytes + autoencoder_bytes_per_pixel * pixels, guidance_fixed_bytes + guidance_bytes_per_pixel * pixels);
+    return std::max(autoencoder_fixed_bytes + autoencoder_bytes_per_pixel * pixels,
+                    guidance_fixed_bytes + guidance_bytes_per_pixel * pixels);
   }
 };
 
