@@ -40,6 +40,15 @@ struct Sample {
   double bytes, scratch_bytes;
 };
 
+// Since the pool's peaks were reset, with `before` bytes of tensors in use. A GPU's scratch grows as the tensors and counts as
+// theirs.
+Sample taken_since(int64_t before, Device device) {
+  const Allocator& pool = allocator(device);
+  const double bytes = double(pool.peak_bytes(MemoryUse::tensor) - before),
+               scratch = double(pool.peak_bytes(MemoryUse::scratch));
+  return device == Device{} ? Sample{bytes, scratch} : Sample{bytes + scratch, 0};
+}
+
 Sample sample(const UNet& unet, const ControlNet& control_net, int64_t samples, int64_t side) {
   const UNetConfig& c = unet.config();
   const Device device = unet.device();
@@ -51,7 +60,7 @@ Sample sample(const UNet& unet, const ControlNet& control_net, int64_t samples, 
   pool.reset_peak();
   const int64_t before = pool.peak_bytes(MemoryUse::tensor);
   unet(x, times, of_unet, {.maps = control_net(x, hint, times, of_control), .strengths = {}});
-  return {double(pool.peak_bytes(MemoryUse::tensor) - before), double(pool.peak_bytes(MemoryUse::scratch))};
+  return taken_since(before, device);
 }
 
 // A narrow decoder's gradient by latents of so many rows and columns.
@@ -61,7 +70,7 @@ Sample sample_guidance(const AutoencoderKL& vae, int64_t side, DType compute) {
   pool.reset_peak();
   const int64_t before = pool.peak_bytes(MemoryUse::tensor);
   backward(sum(vae.decode(latents)));
-  return {double(pool.peak_bytes(MemoryUse::tensor) - before), double(pool.peak_bytes(MemoryUse::scratch))};
+  return taken_since(before, vae.device());
 }
 
 // Restoration guidance through the decoder into `cost`.
@@ -73,12 +82,10 @@ void measure_guidance(RefineCost& cost, AutoencoderConfig config, Device device,
   const AutoencoderKL vae(config, device);
   vae.set_trainable(false);
   load_lazily(vae, zeros_for(vae));
-  const bool on_gpu = device != Device{};
-  if (on_gpu) sample_guidance(vae, side, compute);  // the libraries make their plans
+  if (device != Device{}) sample_guidance(vae, side, compute);  // a GPU's libraries make their plans
   const Sample taken = sample_guidance(vae, side, compute);
-  const double growing = taken.bytes + (on_gpu ? taken.scratch_bytes : 0);
-  cost.guidance_bytes_per_pixel = wider * growing / (double(side * side) * reduction * reduction);
-  cost.guidance_fixed_bytes = on_gpu ? 0 : wider * taken.scratch_bytes;
+  cost.guidance_bytes_per_pixel = wider * taken.bytes / (double(side * side) * reduction * reduction);
+  cost.guidance_fixed_bytes = wider * taken.scratch_bytes;
 }
 
 }  // namespace
@@ -106,9 +113,8 @@ RefineCost measure_refine_cost(const StageTwoConfig& config, Device device, DTyp
   const AutoencoderConfig& vae = config.networks.vae;
   const double reduction = vae.reduction(), size = size_of(compute);
   const int64_t widest = vae.channels(0) + vae.channels(std::min<size_t>(1, vae.ch_mult.size() - 1));
-  const double growing = taken.bytes + (on_gpu ? taken.scratch_bytes : 0);
-  cost.bytes_per_pixel = wider * growing / (double(side * side) * reduction * reduction);
-  cost.fixed_bytes = on_gpu ? 0 : wider * taken.scratch_bytes;
+  cost.bytes_per_pixel = wider * taken.bytes / (double(side * side) * reduction * reduction);
+  cost.fixed_bytes = wider * taken.scratch_bytes;
   cost.autoencoder_bytes_per_pixel = double(widest) * size;
   cost.autoencoder_fixed_bytes = double((on_gpu ? 8 : 4) * strip_bytes);  // on a GPU half of it the libraries' scratch
   return cost;

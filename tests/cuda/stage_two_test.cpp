@@ -77,36 +77,33 @@ TEST_F(CudaStageTwo, ExactCoursesAreTheCpus) {
   EXPECT_LE(relative_l2(course(*device_, StageTwo(*device_, exact), 1), course(*host_, StageTwo(*host_, exact), 1)), 1e-4);
 }
 
-// The whole of it from a file: text encoder, networks and colours, whose parameters the device keeps in 16 bits.
-TEST_F(CudaStageTwo, ARefinerIn16BitsIsNearTheCpu) {
-  const TemporaryFolder folder;
-  save_small_restorer(folder / "full.safetensors");
-  StageTwoConfig config;
-  config.networks = small_published_config();
-  config.sampler = "spaced", config.steps = 2, config.cfg_scale = 1;
-  const Tensor picture = uniform({64, 64, 3}, 6, 0, 1);
-  const auto refined = [&](Device device, DType compute) {
-    const Refiner refiner(config, ControlLdmSource({folder / "full.safetensors", {}}), {PromptPair{}}, {}, device, compute);
-    return refiner(picture, {}, 1, 0);
-  };
-  EXPECT_LE(relative_l2(refined(cuda_device, DType::bf16), refined({}, DType::f32)), 2e-2);
-}
+// The whole of it from a file: text encoder, networks and colours.
+class CudaRefiner : public CudaStageTwo {
+ protected:
+  void SetUp() override {
+    CudaStageTwo::SetUp();
+    if (IsSkipped()) return;
+    save_small_restorer(folder_ / "full.safetensors");
+    config_.networks = small_published_config();
+    config_.sampler = "spaced", config_.steps = 2, config_.cfg_scale = 1;
+  }
+  Tensor refined(Device device, DType compute = DType::f32) const {
+    const Refiner refiner(config_, ControlLdmSource({folder_ / "full.safetensors", {}}), {PromptPair{}}, {}, device, compute);
+    return refiner(uniform({64, 64, 3}, 6, 0, 1), {}, 1, 0);
+  }
 
-TEST_F(CudaStageTwo, GuidanceMovesAsOnTheCpu) {
-  const TemporaryFolder folder;
-  save_small_restorer(folder / "full.safetensors");
-  StageTwoConfig config;
-  config.networks = small_published_config();
-  config.sampler = "spaced", config.steps = 2, config.cfg_scale = 1;
-  const Tensor picture = uniform({64, 64, 3}, 6, 0, 1);
-  const auto refined = [&](Device device) {
-    const Refiner refiner(config, ControlLdmSource({folder / "full.safetensors", {}}), {PromptPair{}}, {}, device, DType::f32);
-    return refiner(picture, {}, 1, 0);
-  };
+  const TemporaryFolder folder_;
+  StageTwoConfig config_;
+};
+
+// Whose parameters the device keeps in 16 bits.
+TEST_F(CudaRefiner, In16BitsIsNearTheCpu) { EXPECT_LE(relative_l2(refined(cuda_device, DType::bf16), refined({})), 2e-2); }
+
+TEST_F(CudaRefiner, GuidanceMovesAsOnTheCpu) {
   const Tensor plain = refined({});
-  config.guidance.scale = 20, config.guidance.start = 1001, config.guidance.stop = -1;
+  config_.guidance.scale = 20, config_.guidance.start = 1001, config_.guidance.stop = -1;
   for (const auto& [loss, space] : {std::pair("w_mse", "rgb"), std::pair("mse", "latent")}) {
-    config.guidance.loss = loss, config.guidance.space = space;
+    config_.guidance.loss = loss, config_.guidance.space = space;
     const Tensor on_host = refined({});
     EXPECT_GT(relative_l2(on_host, plain), 1e-4) << loss << " in " << space;
     EXPECT_LE(relative_l2(refined(cuda_device), on_host), 1e-5) << loss << " in " << space;
