@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <utility>
 
 #include "base/machine.h"
 #include "base/rounding.h"
 #include "data/convert.h"
 #include "data/png.h"
+#include "infer/taken_memory.h"
 
 namespace relume {
 namespace {
@@ -17,7 +17,8 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 struct Sample {
-  double pixels = 0, bytes = 0, scratch_bytes = 0, seconds = 0, write_seconds = 0;
+  TakenMemory taken;
+  double pixels = 0, seconds = 0, write_seconds = 0;
 };
 
 // Waves with a little noise: something that compresses about as a photograph does.
@@ -33,16 +34,14 @@ Tensor test_picture(int64_t side) {
 }
 
 Sample sample(const Cleaner& cleaner, int64_t side) {
-  Allocator& pool = allocator(cleaner.device);
-  pool.reset_peak();
-  const int64_t before = pool.peak_bytes(MemoryUse::tensor);
-  const Tensor x = test_picture(side);
-  const Clock::time_point start = Clock::now();
-  const Tensor y = cleaner.network(x);
-  Sample s{.pixels = double(side * side),
-           .bytes = double(pool.peak_bytes(MemoryUse::tensor) - before),
-           .scratch_bytes = double(pool.peak_bytes(MemoryUse::scratch)),
-           .seconds = seconds_since(start)};
+  Sample s{.pixels = double(side * side)};
+  Tensor y;
+  s.taken = memory_taken_by(cleaner.device, [&] {
+    const Tensor x = test_picture(side);
+    const Clock::time_point start = Clock::now();
+    y = cleaner.network(x);
+    s.seconds = seconds_since(start);
+  });
   const Clock::time_point written = Clock::now();
   encode_png(to_u8_truncated(y.reshape({y.shape(1), y.shape(2), y.shape(3)})));
   s.write_seconds = seconds_since(written) / double(y.shape(1) * y.shape(2));
@@ -57,14 +56,13 @@ NetworkCost measure_cost(const Cleaner& cleaner, int64_t side) {
   const int64_t small = cleaner.only_side > 0 ? cleaner.only_side : step, large = cleaner.only_side > 0 ? small : 2 * step;
   // Before what is measured: weights that are used again are packed, and kept so; a GPU captures what it repeats.
   for (int run = 0; run < (cleaner.device == Device{} ? 1 : 2); ++run) sample(cleaner, small);
-  Sample a = sample(cleaner, small), b = sample(cleaner, large);
-  if (cleaner.device != Device{})
-    for (Sample* s : {&a, &b}) s->bytes += std::exchange(s->scratch_bytes, 0);
+  const Sample a = sample(cleaner, small), b = sample(cleaner, large);
   Allocator& pool = allocator(cleaner.device);
   pool.trim();
-  const double slope = large > small ? std::max(0.0, (b.bytes - a.bytes) / (b.pixels - a.pixels)) : b.bytes / b.pixels;
+  const double slope =
+      large > small ? std::max(0.0, (b.taken.bytes - a.taken.bytes) / (b.pixels - a.pixels)) : b.taken.bytes / b.pixels;
   return {.bytes_per_pixel = slope,
-          .fixed_bytes = std::max(0.0, b.bytes - slope * b.pixels) + b.scratch_bytes,
+          .fixed_bytes = std::max(0.0, b.taken.bytes - slope * b.pixels) + b.taken.scratch_bytes,
           .seconds_per_pixel = b.seconds / b.pixels,
           .write_seconds_per_pixel = b.write_seconds,
           .weight_bytes = pool.bytes_in_use(),

@@ -1,10 +1,12 @@
 #include "infer/refine_cost.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "autograd/graph.h"
 #include "autograd/reduce.h"
 #include "data/checkpoint/memory_source.h"
+#include "infer/taken_memory.h"
 #include "models/autoencoder_strips.h"
 #include "models/control_net.h"
 #include "models/unet.h"
@@ -12,10 +14,12 @@
 namespace relume {
 namespace {
 
-// The fewest channels that the heads of attention and the groups of norms allow, at most those of the configuration.
-UNetConfig narrow(UNetConfig config) {
+// The fewest channels that the groups of norms allow. Heads of attention are made smaller too, but for a GPU, whose kernels are
+// chosen by their size.
+UNetConfig narrow(UNetConfig config, Device device) {
   constexpr int groups = 32;
-  const int multiple = std::max(groups, config.num_head_channels);
+  if (device == Device{}) config.num_head_channels = std::gcd(groups, config.num_head_channels);
+  const int multiple = std::lcm(groups, config.num_head_channels);
   if (config.model_channels % multiple == 0) config.model_channels = multiple;
   return config;
 }
@@ -36,41 +40,21 @@ std::shared_ptr<const TensorSource> zeros_for(const Module& network) {
 // the smallest picture.
 constexpr int least_side = 32, least_side_on_gpu = 64;
 
-struct Sample {
-  double bytes, scratch_bytes;
-};
-
-// Since the pool's peaks were reset, with `before` bytes of tensors in use. A GPU's scratch grows as the tensors and counts as
-// theirs.
-Sample taken_since(int64_t before, Device device) {
-  const Allocator& pool = allocator(device);
-  const double bytes = double(pool.peak_bytes(MemoryUse::tensor) - before),
-               scratch = double(pool.peak_bytes(MemoryUse::scratch));
-  return device == Device{} ? Sample{bytes, scratch} : Sample{bytes + scratch, 0};
-}
-
-Sample sample(const UNet& unet, const ControlNet& control_net, int64_t samples, int64_t side) {
+TakenMemory sample(const UNet& unet, const ControlNet& control_net, int64_t samples, int64_t side) {
   const UNetConfig& c = unet.config();
   const Device device = unet.device();
-  Allocator& pool = allocator(device);
   const Tensor x = Tensor::zeros({samples, side, side, c.in_channels}, DType::f32, device);
   const Tensor hint = Tensor::zeros({samples, side, side, control_net.config().hint_channels}, DType::f32, device);
   const Tensor text = Tensor::zeros({samples, 77, c.context_dim}, DType::f32, device), times = Tensor::full({samples}, 1);
   const auto of_unet = unet.keys_and_values(text), of_control = control_net.keys_and_values(text);
-  pool.reset_peak();
-  const int64_t before = pool.peak_bytes(MemoryUse::tensor);
-  unet(x, times, of_unet, {.maps = control_net(x, hint, times, of_control), .strengths = {}});
-  return taken_since(before, device);
+  return memory_taken_by(device,
+                         [&] { unet(x, times, of_unet, {.maps = control_net(x, hint, times, of_control), .strengths = {}}); });
 }
 
 // A narrow decoder's gradient by latents of so many rows and columns.
-Sample sample_guidance(const AutoencoderKL& vae, int64_t side, DType compute) {
-  Allocator& pool = allocator(vae.device());
+TakenMemory sample_guidance(const AutoencoderKL& vae, int64_t side, DType compute) {
   const Tensor latents = require_grad(Tensor::zeros({1, side, side, vae.config().embed_dim}, compute, vae.device()));
-  pool.reset_peak();
-  const int64_t before = pool.peak_bytes(MemoryUse::tensor);
-  backward(sum(vae.decode(latents)));
-  return taken_since(before, vae.device());
+  return memory_taken_by(vae.device(), [&] { backward(sum(vae.decode(latents))); });
 }
 
 // Restoration guidance through the decoder into `cost`.
@@ -83,7 +67,7 @@ void measure_guidance(RefineCost& cost, AutoencoderConfig config, Device device,
   vae.set_trainable(false);
   load_lazily(vae, zeros_for(vae));
   if (device != Device{}) sample_guidance(vae, side, compute);  // a GPU's libraries make their plans
-  const Sample taken = sample_guidance(vae, side, compute);
+  const TakenMemory taken = sample_guidance(vae, side, compute);
   cost.guidance_bytes_per_pixel = wider * taken.bytes / (double(side * side) * reduction * reduction);
   cost.guidance_fixed_bytes = wider * taken.scratch_bytes;
 }
@@ -96,7 +80,7 @@ RefineCost measure_refine_cost(const StageTwoConfig& config, Device device, DTyp
     measure_guidance(cost, config.networks.vae, device, compute);
   const NoGrad no_grad;
   ControlNetConfig few = config.networks.control;
-  few.unet = narrow(few.unet);
+  few.unet = narrow(few.unet, device);
   UNet unet(few.unet, device);
   ControlNet control_net(few, device);
   for (const Module* network : std::initializer_list<const Module*>{&unet, &control_net}) {
@@ -109,7 +93,7 @@ RefineCost measure_refine_cost(const StageTwoConfig& config, Device device, DTyp
   const int64_t samples = config.needs_negative() ? 2 : 1,
                 side = std::max(on_gpu ? least_side_on_gpu : least_side, 4 * few.unet.size_multiple());
   if (on_gpu) sample(unet, control_net, samples, side);  // the libraries make their plans
-  const Sample taken = sample(unet, control_net, samples, side);
+  const TakenMemory taken = sample(unet, control_net, samples, side);
   const AutoencoderConfig& vae = config.networks.vae;
   const double reduction = vae.reduction(), size = size_of(compute);
   const int64_t widest = vae.channels(0) + vae.channels(std::min<size_t>(1, vae.ch_mult.size() - 1));

@@ -11,13 +11,16 @@
 namespace relume::test {
 namespace {
 
-// What networks of twice the channels take on a larger map, as the pool counts it, against what was told of them.
-TEST(RefineCost, TellsWhatTheNetworksTake) {
+// What networks of twice the channels take on a larger map, as the pool counts it, against what was told of them: with heads
+// that a narrow network has too, and with larger ones.
+class RefineCostOfHeads : public testing::TestWithParam<int> {};
+
+TEST_P(RefineCostOfHeads, TellsWhatTheNetworksTake) {
   const NoGrad no_grad;
   StageTwoConfig config;
   config.networks = small_control_ldm_config();
   config.networks.control.unet.model_channels = 64;
-  config.networks.control.unet.num_head_channels = 16;
+  config.networks.control.unet.num_head_channels = GetParam();
   const RefineCost cost = measure_refine_cost(config, {}, DType::f32);
   const UNetConfig& c = config.networks.control.unet;
   const UNet unet(c);
@@ -40,6 +43,8 @@ TEST(RefineCost, TellsWhatTheNetworksTake) {
   config.cfg_scale = 1;
   EXPECT_LT(measure_refine_cost(config, {}, DType::f32).bytes_per_pixel, 0.6 * cost.bytes_per_pixel) << "one text alone";
 }
+
+INSTANTIATE_TEST_SUITE_P(Channels, RefineCostOfHeads, testing::Values(16, 64), testing::PrintToStringParamName());
 
 TEST(RefineCost, TellsWhatGuidanceTakes) {
   StageTwoConfig config;
