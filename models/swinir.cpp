@@ -36,12 +36,13 @@ Tensor attention_mask(const SwinBlockShape& s, int shift) {
   const auto region = [&](int p, int size) { return p < size - window ? 0 : p < size - shift ? 1 : 2; };
   Tensor mask = Tensor::empty({windows, n, n});
   float* out = mask.data<float>();
+  std::vector<int> labels(static_cast<size_t>(n));
   for (int w = 0; w < windows; ++w) {
-    const auto label = [&](int i) {
-      return region(w / across * window + i / window, s.height) * 3 + region(w % across * window + i % window, s.width);
-    };
     for (int i = 0; i < n; ++i)
-      for (int j = 0; j < n; ++j) *out++ = label(i) == label(j) ? 0.f : -100.f;
+      labels[size_t(i)] =
+          region(w / across * window + i / window, s.height) * 3 + region(w % across * window + i % window, s.width);
+    for (const int of_row : labels)
+      for (const int of_column : labels) *out++ = of_row == of_column ? 0.f : -100.f;
   }
   return mask;
 }
