@@ -14,8 +14,8 @@
 namespace relume {
 namespace {
 
-// The fewest channels that the groups of norms allow. Heads of attention are made smaller too, but for a GPU, whose kernels are
-// chosen by their size.
+// The fewest channels that the groups of norms and the heads of attention allow, at most those of the configuration. Heads are
+// made smaller too, but for a GPU, whose kernels are chosen by their size.
 UNetConfig narrow(UNetConfig config, Device device) {
   constexpr int groups = 32;
   if (device == Device{}) config.num_head_channels = std::gcd(groups, config.num_head_channels);
