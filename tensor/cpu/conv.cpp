@@ -1,7 +1,7 @@
-// Convolution on the CPU. 3x3 kernels of stride 1 on maps of some size go through Winograd's filtering (winograd.cpp). All else
-// is a product: the taps of a block of result pixels are gathered into rows of a matrix that stays in the second-level cache,
-// and multiplied with the packed weight. The gradient towards the input is a convolution itself, with the kernel flipped and
-// its channel axes exchanged.
+// Convolution on the CPU. 3x3 kernels on maps of some size go through Winograd's filtering (winograd.cpp). All else is a
+// product: the taps of a block of result pixels are gathered into rows of a matrix that stays in the second-level cache, and
+// multiplied with the packed weight. The gradient towards the input is a convolution itself, with the kernel flipped and its
+// channel axes exchanged.
 #include "tensor/cpu/conv.h"
 
 #include <algorithm>
@@ -116,7 +116,7 @@ void backward_data_f32(const Tensor& dx, const Tensor& dy, const Tensor& w, cons
 void backward_weight_f32(const Tensor& dw, const Tensor& db, const Tensor& dy, const Tensor& x, const kernels::ConvOptions& o) {
   if (db) kernels::sum_rows.on(db.device())(db, dy);
   const Taps taps = forward_taps(x, dw, dy.shape(1), dy.shape(2), o);
-  if (winograd::fits(taps)) return winograd::backward_weight(dw, dy, taps);
+  if (taps.stride == 1 && winograd::fits(taps)) return winograd::backward_weight(dw, dy, taps);
   const Groups groups(taps.pixels(), rows_together, 1024, 64);
   const Shares share(groups, dw);
   const int64_t depth = taps.depth();

@@ -53,11 +53,13 @@ struct ConvFinish {
   Tensor residual = {};
 };
 
-// Winograd's minimal filtering F(4x4, 3x3) (Lavin & Gray 2016) for 3x3 kernels of stride 1: 36 products per channel pair for 16
-// pixels instead of 144. Its errors are some 1e-6 of the result, three times those of the direct sum.
+// Winograd's minimal filtering (Lavin & Gray 2016) for 3x3 kernels: F(4x4, 3x3) for stride 1, 36 products per channel pair for
+// 16 pixels instead of 144; for stride 2, whose outer taps are an F(4x4, 2x2) of every second pixel, 81. Its errors are some
+// 1e-6 of the result, three times those of the direct sum.
 namespace winograd {
-// Whether it is worth while: decided by the sizes alone, so that results do not depend on the machine. Where a kink follows
-// (leaky ReLU), small maps take the direct sum: an error may put a value on the other side, and the gradient is another one.
+// Whether forward() is worth while, and with stride 1 the gradients: decided by the sizes alone, so that results do not depend
+// on the machine. Where a kink follows (leaky ReLU), small maps take the direct sum: an error may put a value on the other
+// side, and the gradient is another one.
 bool fits(const Taps& taps, bool kink = false);
 void forward(const Tensor& y, const Taps& taps, const Tensor& w, WeightUse use, const ConvFinish& finish);
 // The gradient towards the source of an enlargement by two: like forward(), each 2 x 2 pixels added up; dx has half the size of
