@@ -1,11 +1,31 @@
-# The serial C library of HDF5 as HDF5::hdf5. CMake's own module needs the C language enabled and links all that h5cc names.
+# The serial C library of HDF5 as HDF5::hdf5. CMake's own module needs the C language enabled and links all that h5cc names. The
+# static library is taken where it links: the shared one brings thirty others (curl and Kerberos, for a driver that is not used)
+# into every process, which is more than half of what a short command takes.
+include(CheckCXXSourceCompiles)
+include(FindPackageHandleStandardArgs)
 find_path(HDF5_INCLUDE_DIR hdf5.h PATH_SUFFIXES hdf5/serial)
 find_library(HDF5_LIBRARY NAMES hdf5 hdf5_serial PATH_SUFFIXES hdf5/serial)
-include(FindPackageHandleStandardArgs)
+find_library(HDF5_STATIC_LIBRARY NAMES libhdf5.a libhdf5_serial.a PATH_SUFFIXES hdf5/serial)
+find_library(HDF5_SZIP_LIBRARY NAMES sz)
+mark_as_advanced(HDF5_INCLUDE_DIR HDF5_LIBRARY HDF5_STATIC_LIBRARY HDF5_SZIP_LIBRARY)
 find_package_handle_standard_args(HDF5 REQUIRED_VARS HDF5_LIBRARY HDF5_INCLUDE_DIR
   REASON_FAILURE_MESSAGE "install libhdf5-dev")
-mark_as_advanced(HDF5_INCLUDE_DIR HDF5_LIBRARY)
+
 if(HDF5_FOUND AND NOT TARGET HDF5::hdf5)
   add_library(HDF5::hdf5 UNKNOWN IMPORTED)
-  set_target_properties(HDF5::hdf5 PROPERTIES IMPORTED_LOCATION ${HDF5_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${HDF5_INCLUDE_DIR})
+  set_target_properties(HDF5::hdf5 PROPERTIES INTERFACE_INCLUDE_DIRECTORIES ${HDF5_INCLUDE_DIR})
+  if(HDF5_STATIC_LIBRARY AND HDF5_SZIP_LIBRARY)
+    set(static_needs ${HDF5_SZIP_LIBRARY} z m ${CMAKE_DL_LIBS})
+    set(CMAKE_REQUIRED_INCLUDES ${HDF5_INCLUDE_DIR})
+    set(CMAKE_REQUIRED_LIBRARIES ${HDF5_STATIC_LIBRARY} ${static_needs})
+    check_cxx_source_compiles("#include <hdf5.h>\nint main() { return H5open(); }" HDF5_STATIC_LINKS)
+    unset(CMAKE_REQUIRED_INCLUDES)
+    unset(CMAKE_REQUIRED_LIBRARIES)
+  endif()
+  if(HDF5_STATIC_LINKS)
+    set_target_properties(HDF5::hdf5 PROPERTIES IMPORTED_LOCATION ${HDF5_STATIC_LIBRARY}
+      INTERFACE_LINK_LIBRARIES "${static_needs}")
+  else()
+    set_target_properties(HDF5::hdf5 PROPERTIES IMPORTED_LOCATION ${HDF5_LIBRARY})
+  endif()
 endif()

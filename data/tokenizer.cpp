@@ -49,6 +49,7 @@ uint64_t pair_key(int64_t left, int64_t right) { return uint64_t(left) << 32 | u
 class Symbols {
  public:
   Symbols() {
+    ids_.reserve(size_t(2 * bytes + Tokenizer::merge_count));
     for (int64_t id = 0; id < bytes; ++id) {
       ids_[symbol_of(id)] = id;
       ids_[symbol_of(id) + std::string(word_end)] = bytes + id;
@@ -102,6 +103,7 @@ Tokenizer::Tokenizer(const std::filesystem::path& merges) : Tokenizer(read_merge
 Tokenizer::Tokenizer(std::string_view gzip_file, const std::string& where) {
   const std::string text = gunzip(gzip_file, max_merges, where);
   Symbols symbols;
+  merges_.reserve(size_t(merge_count));
   size_t at = text.find('\n');  // behind the header
   for (int64_t merge = 0; merge < merge_count; ++merge) {
     RELUME_CHECK(at != std::string::npos && at + 1 < text.size(), where, ": ends after ", merge, " merges, ", merge_count,
