@@ -53,13 +53,12 @@ void* FreePages::take_grown(int64_t size) {
   const Range range = at->second;
   const int64_t added = round_up(size - range.size, huge);
   char *const end = begin + range.size, *const before = begin - added;
-  if (at_huge_page(end) && map_at(end, added)) {
-    put(end, added, range.when);
-  } else if (at_huge_page(begin) && map_at(before, added)) {
-    put(before, added, range.when);
-  } else {
-    return nullptr;
-  }
+  char* const place = at_huge_page(end) && map_at(end, added)        ? end
+                      : at_huge_page(begin) && map_at(before, added) ? before
+                                                                     : nullptr;
+  if (!place) return nullptr;
+  if (!fill(place, added, Among::all_but_longest)) return munmap(place, size_t(added)), nullptr;
+  put(place, added, range.when);
   return take(size);
 }
 
@@ -71,6 +70,7 @@ void* FreePages::take_new(int64_t size) {
   char *const outer = static_cast<char*>(mapped), *const end = begin + wanted;
   if (begin > outer) munmap(outer, size_t(begin - outer));
   if (const int64_t tail = outer + wanted + huge - end; tail > 0) munmap(end, size_t(tail));
+  if (!fill(begin, wanted, Among::all)) return munmap(begin, size_t(wanted)), nullptr;
   if (wanted > size) put(begin + size, wanted - size, 0);
   return begin;
 }
@@ -99,18 +99,47 @@ std::optional<uint64_t> FreePages::oldest(Among among) const {
   return found == ranges_.end() ? std::nullopt : std::optional(found->second.when);
 }
 
-void FreePages::give_back_oldest(int64_t most, Among among) {
+int64_t FreePages::give_back_oldest(int64_t most, Among among) {
+  const auto [place, size] = cut_oldest(most, among);
+  munmap(place, size_t(size));
+  return size;
+}
+
+std::pair<char*, int64_t> FreePages::cut_oldest(int64_t most, Among among) {
   const auto found = oldest_range(among);
   char* const begin = found->first;
   const Range range = found->second;
   auto [first, bytes] = whole_pages(begin, range.size);
-  const int64_t given = std::min(bytes, round_up(most, huge));
-  first += bytes - given;  // the last ones: what is taken next begins with the first
+  const int64_t cut = std::min(bytes, round_up(most, huge));
+  first += bytes - cut;  // the last ones: what is taken next begins with the first
   erase(found);
-  munmap(first, size_t(given));
   if (first > begin) insert(begin, {first - begin, range.when});
-  char* const behind = first + given;
+  char* const behind = first + cut;
   if (const int64_t left = begin + range.size - behind; left > 0) insert(behind, {left, range.when});
+  return {first, cut};
+}
+
+bool FreePages::fill(char* place, int64_t size, Among among) {
+  while (size > 0 && oldest(among)) {
+    const auto [from, bytes] = cut_oldest(size, among);
+    // One by one: each may be a mapping of its own by now.
+    for (int64_t at = 0; at < bytes; at += huge) {
+      if (mremap(from + at, size_t(huge), size_t(huge), MREMAP_MAYMOVE | MREMAP_FIXED, place + at) != MAP_FAILED) continue;
+      // Perhaps too many mappings; the place may have been unmapped already.
+      munmap(from + at, size_t(bytes - at));
+      return map_pages(place + at, huge, MAP_FIXED) != nullptr;
+    }
+    place += bytes, size -= bytes;
+  }
+  return true;
+}
+
+int64_t FreePages::whole(Among among) const {
+  int64_t bytes = 0;
+  for (const auto& [begin, range] : ranges_) bytes += whole_pages(begin, range.size).second;
+  if (among == Among::all_but_longest && !by_size_.empty())
+    bytes -= whole_pages(by_size_.rbegin()->second, by_size_.rbegin()->first).second;
+  return bytes;
 }
 
 FreePages::Ranges::const_iterator FreePages::oldest_range(Among among) const {

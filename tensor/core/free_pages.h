@@ -10,10 +10,11 @@
 namespace relume {
 
 // Ranges of mapped pages; neighbours are one range. A block is cut out of the smallest range that holds it, so pages that were
-// written once serve blocks of any sizes: fresh ones must be cleared, which can take longer than to compute on them. Mappings
-// are aligned to huge pages, for systems that give those to everybody, and given back by whole ones, or such a system would
-// keep them; they are not asked for (docs/performance.md: nothing computes faster with them, and a virtual machine may take ten
-// times as long to make one). Blocks begin and end at multiples of `unit`. Not for several threads at once.
+// written once serve blocks of any sizes: fresh ones must be cleared, which can take longer than to compute on them. Where no
+// range holds a block, whole huge pages of other ranges are moved to where it will be before the system is asked for new ones.
+// Mappings are aligned to huge pages, for systems that give those to everybody, and given back by whole ones, or such a system
+// would keep them; they are not asked for (docs/performance.md: nothing computes faster with them, and a virtual machine may
+// take ten times as long to make one). Blocks begin and end at multiples of `unit`. Not for several threads at once.
 class FreePages {
  public:
   static constexpr int64_t huge = int64_t(2) << 20, unit = int64_t(64) << 10;
@@ -23,18 +24,19 @@ class FreePages {
 
   // A block of a range; null where none is as long.
   void* take(int64_t size);
-  // A block that the longest range is a part of, with new pages beside it; null where others lie there.
+  // A block that the longest range is a part of, with others' pages and new ones beside it; null where something lies there.
   void* take_grown(int64_t size);
-  // A block of new pages; null where the system gives none.
+  // A block somewhere else, of others' pages and new ones; null where the system gives none.
   void* take_new(int64_t size);
   void put(void* block, int64_t size, uint64_t when);
 
   enum class Among { all, all_but_longest };
-  // When that was freed which was freed longest ago and can be given back: all but what lies in huge pages that others use,
-  // too.
+  // The bytes of whole huge pages: what can be moved or given back. The rest lies in pages that blocks use, too.
+  int64_t whole(Among among) const;
+  // When that was freed which of these was freed longest ago.
   std::optional<uint64_t> oldest(Among among) const;
-  // Gives `most` bytes of that, rounded to huge pages, or all of it, back to the system.
-  void give_back_oldest(int64_t most, Among among);
+  // Gives `most` bytes of that, rounded to huge pages, or all of it, back to the system; how many these were.
+  int64_t give_back_oldest(int64_t most, Among among);
 
  private:
   struct Range {
@@ -44,6 +46,11 @@ class FreePages {
   using Ranges = std::map<char*, Range>;
 
   Ranges::const_iterator oldest_range(Among among) const;
+  // Takes the last whole huge pages of the oldest range, `most` bytes of them rounded up, out of it.
+  std::pair<char*, int64_t> cut_oldest(int64_t most, Among among);
+  // Moves whole huge pages to a place that is mapped and not in use, until it is full or there are none left. False where the
+  // system refuses: then nothing is mapped at some of it.
+  bool fill(char* place, int64_t size, Among among);
   void insert(char* begin, const Range& range);
   void erase(Ranges::const_iterator range);
 

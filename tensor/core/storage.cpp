@@ -63,7 +63,8 @@ class CpuAllocator final : public Allocator {
   }
   void trim() override {
     const std::lock_guard lock(mutex_);
-    while (give_back_oldest(pages_.bytes(), FreePages::Among::all)) {}
+    int64_t spare = pages_.whole(FreePages::Among::all);
+    while (give_back_oldest(spare, spare, FreePages::Among::all) > 0) {}
     highest_ = computed();
   }
   int64_t free_bytes() const override { return memory().usable; }
@@ -90,7 +91,7 @@ class CpuAllocator final : public Allocator {
   void* small_block(int64_t size, MemoryUse use) {
     if (const auto found = small_.lower_bound(size); found != small_.end() && found->first <= size + size / 8)
       return forgotten(found);
-    make_room(size, use, size, FreePages::Among::all);
+    make_room(size, use, 0, FreePages::Among::all, size);
     void* const block = std::aligned_alloc(alignment, size_t(size));
     if (block) owned_[block] = size;
     return block;
@@ -110,27 +111,36 @@ class CpuAllocator final : public Allocator {
   }
 
   int64_t computed() const { return counts_.in_use() - counts_.in_use(MemoryUse::kept); }
-  // Gives back until there is room for `fresh` bytes more, of a block of `size`.
-  void make_room(int64_t size, MemoryUse use, int64_t fresh, FreePages::Among among) {
+  // Gives back until there is room for a block of `size`, of which so many bytes are free pages (`among`) as far as there are
+  // such, and new ones where not; `fresh` bytes are new in any case.
+  void make_room(int64_t size, MemoryUse use, int64_t of_pages, FreePages::Among among, int64_t fresh = 0) {
+    const int64_t whole = pages_.whole(among);
+    fresh += std::max<int64_t>(0, of_pages - whole);
     const bool kept = use == MemoryUse::kept;
     const int64_t limit =
         counts_.in_use(MemoryUse::kept) + (kept ? size : 0) + most_held(std::max(highest_, computed() + (kept ? 0 : size)));
-    const auto excess = [&] { return counts_.in_use() + small_bytes_ + pages_.bytes() + fresh - limit; };
-    while (excess() > 0 && give_back_oldest(excess(), among)) {}
-  }
-  // False: nothing is left that could be given back.
-  bool give_back_oldest(int64_t most, FreePages::Among among) {
-    const auto small = std::ranges::min_element(small_, {}, [](const auto& block) { return block.second.when; });
-    const std::optional<uint64_t> large = pages_.oldest(among);
-    if (large && (small == small_.end() || *large < small->second.when)) {
-      pages_.give_back_oldest(most, among);
-      return true;
+    int64_t excess = counts_.in_use() + small_bytes_ + pages_.bytes() + fresh - limit, spare = whole - of_pages;
+    while (excess > 0) {
+      const int64_t given = give_back_oldest(excess, spare, among);
+      if (given == 0) return;
+      excess -= given;
     }
-    if (small == small_.end()) return false;
+  }
+  // Gives back some `most` bytes of what was freed longest ago, of pages not more than `spare`; how many. 0: nothing is left.
+  int64_t give_back_oldest(int64_t most, int64_t& spare, FreePages::Among among) {
+    const auto small = std::ranges::min_element(small_, {}, [](const auto& block) { return block.second.when; });
+    const std::optional<uint64_t> large = spare > 0 ? pages_.oldest(among) : std::nullopt;
+    if (large && (small == small_.end() || *large < small->second.when)) {
+      const int64_t given = pages_.give_back_oldest(std::min(most, spare), among);
+      spare -= given;
+      return given;
+    }
+    if (small == small_.end()) return 0;
+    const int64_t size = small->first;
     void* const pointer = forgotten(small);
     owned_.erase(pointer);
     std::free(pointer);
-    return true;
+    return size;
   }
   void* forgotten(FreeBlocks::iterator block) {
     void* const pointer = block->second.pointer;

@@ -82,6 +82,45 @@ TEST(FreePages, WhereOthersLieOnBothSidesNothingGrows) {
   give_all_back(pages);
 }
 
+TEST(FreePages, ABlockIsMadeOfOthersPagesBeforeNewOnes) {
+  FreePages pages;
+  char* const all = static_cast<char*>(touched(pages.take_new(32 * megabyte), 32 * megabyte));
+  pages.put(all + megabyte, 9 * megabyte, 1);  // four whole huge pages
+  pages.put(all + 16 * megabyte, 8 * megabyte, 2);
+  EXPECT_EQ(pages.whole(FreePages::Among::all), 16 * megabyte);
+  EXPECT_EQ(pages.whole(FreePages::Among::all_but_longest), 8 * megabyte);
+  char* const block = static_cast<char*>(pages.take_new(20 * megabyte));
+  ASSERT_NE(block, nullptr);
+  EXPECT_EQ(resident_bytes_of(block, 16 * megabyte), 16 * megabyte);
+  EXPECT_EQ(resident_bytes_of(block + 16 * megabyte, 4 * megabyte), 0) << "new ones, not written yet";
+  for (int64_t i = 0; i < 16 * megabyte; i += 4096) ASSERT_EQ(block[i], 1) << "at " << i;
+  EXPECT_EQ(resident_bytes_of(all, 2 * megabyte), 2 * megabyte);
+  EXPECT_EQ(resident_bytes_of(all + 2 * megabyte, 8 * megabyte), 0);
+  EXPECT_EQ(resident_bytes_of(all + 10 * megabyte, 6 * megabyte), 6 * megabyte);
+  EXPECT_EQ(pages.bytes(), megabyte) << "half a page of another's";
+  pages.put(block, 20 * megabyte, 3), pages.put(all, megabyte, 3), pages.put(all + 10 * megabyte, 6 * megabyte, 3);
+  pages.put(all + 24 * megabyte, 8 * megabyte, 3);
+  give_all_back(pages);
+  EXPECT_EQ(pages.bytes(), 0);
+}
+
+TEST(FreePages, TheLongestGrowsByOthersPagesBeforeNewOnes) {
+  FreePages pages;
+  char* const room = static_cast<char*>(pages.take_new(48 * megabyte));
+  pages.put(room, 16 * megabyte, 1);
+  give_all_back(pages);  // nothing lies there now
+  char* const all = static_cast<char*>(touched(room + 16 * megabyte, 32 * megabyte));
+  pages.put(all, 12 * megabyte, 2), pages.put(all + 24 * megabyte, 8 * megabyte, 1);
+  char* const block = static_cast<char*>(pages.take_grown(16 * megabyte));
+  ASSERT_EQ(block, all - 4 * megabyte);
+  EXPECT_EQ(resident_bytes_of(block, 16 * megabyte), 16 * megabyte);
+  EXPECT_EQ(resident_bytes_of(all + 28 * megabyte, 4 * megabyte), 0) << "the last ones were moved";
+  EXPECT_EQ(pages.bytes(), 4 * megabyte);
+  pages.put(block, 16 * megabyte, 3), pages.put(all + 12 * megabyte, 12 * megabyte, 3);
+  give_all_back(pages);
+  EXPECT_EQ(pages.bytes(), 0);
+}
+
 TEST(FreePages, GivesTheOldestBackByWholeHugePages) {
   FreePages pages;
   char* const all = static_cast<char*>(touched(pages.take_new(64 * megabyte), 64 * megabyte));
